@@ -1,0 +1,59 @@
+/**
+ * Generates the TypeScript of the protobuf messages, each file into the package that speaks it.
+ * With `--check` it writes nothing and fails if a generated file is not what would be generated.
+ *
+ *     deno task generate [--check]
+ */
+
+/** Which .proto file goes into which folder. */
+const TARGETS = [
+  { proto: "types.proto", folder: "protocol/gen" },
+  { proto: "peer.proto", folder: "peer/gen" },
+];
+
+const root = new URL("../", import.meta.url);
+
+/** Runs buf on one .proto file, writing below `out`. */
+async function generate(proto: string, out: string): Promise<void> {
+  const template = {
+    version: "v2",
+    plugins: [{
+      local: [Deno.execPath(), "run", "-A", "npm:@bufbuild/protoc-gen-es"],
+      out,
+      opt: ["target=ts"],
+    }],
+  };
+  const { success } = await new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", "npm:@bufbuild/buf", "generate", "--path", proto]
+      .concat("--template", JSON.stringify(template)),
+    cwd: new URL("proto/", root),
+    stdout: "inherit",
+    stderr: "inherit",
+  }).output();
+  if (!success) throw new Error(`buf could not generate "${proto}"`);
+}
+
+const check = Deno.args.includes("--check");
+const scratch = await Deno.makeTempDir({ prefix: "rmb-generate-" });
+let stale = 0;
+try {
+  for (const { proto, folder } of TARGETS) {
+    await generate(proto, scratch);
+    const name = proto.replace(".proto", "_pb.ts");
+    const fresh = await Deno.readTextFile(`${scratch}/${name}`);
+    const target = new URL(`${folder}/${name}`, root);
+    if (check) {
+      const current = await Deno.readTextFile(target).catch(() => "");
+      if (current === fresh) continue;
+      console.error(`${folder}/${name} is stale: run "deno task generate"`);
+      stale++;
+    } else {
+      await Deno.mkdir(new URL(".", target), { recursive: true });
+      await Deno.writeTextFile(target, fresh);
+      console.log(`${folder}/${name}`);
+    }
+  }
+} finally {
+  await Deno.remove(scratch, { recursive: true });
+}
+if (stale > 0) Deno.exit(1);

@@ -1,0 +1,54 @@
+import { FormatError } from "./errors.ts";
+
+/** Divides the domains in a twin's `relay` text. */
+const SEPARATOR = "_";
+
+/** Ports that go without saying, by scheme. */
+const DEFAULT_PORTS = ["80", "443", ""];
+
+/** Reads a twin's `relay` text: its domains, in order, each once. */
+export function parseRelayDomains(text: string): string[] {
+  return [...new Set(text.split(SEPARATOR).filter((domain) => domain !== ""))];
+}
+
+/** Writes relay domains as a twin's `relay` text. */
+export function formatRelayDomains(domains: readonly string[]): string {
+  return domains.join(SEPARATOR);
+}
+
+/** Whether two lists name the same relay domains; order and duplicates do not matter. */
+export function sameRelayDomains(a: readonly string[], b: readonly string[]): boolean {
+  const [left, right] = [new Set(a), new Set(b)];
+  return left.size === right.size && left.isSubsetOf(right);
+}
+
+/**
+ * The relay domain of a relay's URL, as file registries hold it: its host, IPv6 in brackets, with
+ * the port unless that is 80 or 443.
+ *
+ * @param url `ws:` or `wss:`, for example `wss://relay.grid.tf`.
+ * @throws {FormatError} if it is not a WebSocket URL with a host.
+ */
+export function relayDomain(url: string): string {
+  const { hostname, port } = parseRelayUrl(url);
+  return DEFAULT_PORTS.includes(port) ? hostname : `${hostname}:${port}`;
+}
+
+/**
+ * Reads a relay's URL.
+ *
+ * @throws {FormatError} if it is not a WebSocket URL with a host, or has a user, a password, a
+ * query or a fragment: the query's place is the token's.
+ */
+export function parseRelayUrl(text: string): URL {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url === undefined || !["ws:", "wss:"].includes(url.protocol) || url.hostname === "") {
+    throw new FormatError(`Cannot use relay URL "${text}": expected ws://host or wss://host`);
+  }
+  if (url.username !== "" || url.password !== "" || url.search !== "" || url.hash !== "") {
+    throw new FormatError(
+      `Cannot use the URL of relay "${url.host}": it must have no user, query or fragment`,
+    );
+  }
+  return url;
+}

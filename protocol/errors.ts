@@ -1,0 +1,25 @@
+/** Base class of the errors of this project; `cause` keeps what lay underneath. */
+export class RmbError extends Error {
+  /** The name of the error's class. */
+  override get name(): string {
+    return this.constructor.name;
+  }
+}
+
+/** Text or bytes from elsewhere do not have the form they must have: refuse them. */
+export class FormatError extends RmbError {}
+
+/** A secret can't be used as it is: correct it. Never contains any part of the secret. */
+export class SecretError extends RmbError {}
+
+/** A relay connection token is refused. */
+export class TokenError extends RmbError {}
+
+/** A payload can't be encrypted or decrypted with the keys given. */
+export class EncryptionError extends RmbError {}
+
+/** A twin registry can't be asked, or can't be changed, right now: try again later. */
+export class RegistryError extends RmbError {}
+
+/** A message was not handed to a relay, and will not be. */
+export class NotSentError extends RmbError {}

@@ -1,0 +1,219 @@
+/**
+ * A twin registry in a JSON file: for private networks, demos and tests. For Deno only: it locks and
+ * watches the file.
+ *
+ * ```json
+ * {"twins":[{"id":7,"account":"5F… or 0x…","relay":"127.0.0.1:8080","pk":"0x02…"}]}
+ * ```
+ *
+ * @module
+ */
+import { getLogger } from "@logtape/logtape";
+import { formatHex, parseAccount, parseHex } from "./account.ts";
+import { formatRelayDomains, parseRelayDomains } from "./domain.ts";
+import { FormatError, RegistryError } from "./errors.ts";
+import { MAX_TWIN_ID } from "./session.ts";
+import type { Twin, TwinRegistry, TwinUpdate } from "./twin.ts";
+
+const logger = getLogger(["rmb", "registry"]);
+
+/** Largest file read, in bytes: about 200,000 twins. */
+const MAX_FILE = 64 * 1024 * 1024;
+
+/** How long changes of the file are gathered before it is read again, in milliseconds. */
+const SETTLE = 20;
+
+/** An entry of the file. Members that are not listed are kept as they are. */
+interface Entry {
+  id: number;
+  account: string;
+  relay?: string | null;
+  pk?: string | null;
+}
+
+/** The file's content. */
+interface TwinsFile {
+  twins: Entry[];
+}
+
+/**
+ * A {@linkcode TwinRegistry} in a JSON file. It notices changes of the file, and several processes
+ * can update it at once. A file that becomes unreadable is reported once (logger `rmb.registry`),
+ * and what was last read stays valid. Needs permission to read the file's folder and, for
+ * `updateTwin`, to write there: updates lock `<file>.lock` and replace the file as a whole.
+ */
+export class FileRegistry implements TwinRegistry {
+  readonly #path: string;
+  readonly #watcher: Deno.FsWatcher;
+  readonly #watching: Promise<void>;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #twins: ReadonlyMap<number, Twin>;
+  #idByAccount: ReadonlyMap<string, number> = new Map();
+  #complaint = "";
+
+  private constructor(path: string, twins: ReadonlyMap<number, Twin>, watcher: Deno.FsWatcher) {
+    this.#path = path;
+    this.#twins = twins;
+    this.#index();
+    this.#watcher = watcher;
+    this.#watching = this.#watch();
+  }
+
+  /**
+   * Opens a registry.
+   *
+   * @param path The JSON file, which must exist.
+   * @throws {RegistryError} if the file can't be read, or has not the form described above.
+   */
+  static async open(path: string): Promise<FileRegistry> {
+    const real = await Deno.realPath(path).catch((cause) => {
+      throw new RegistryError(`Cannot read twins file "${path}": ${describe(cause)}`, { cause });
+    });
+    // The folder is watched, for the file itself may be replaced; and watched before it is read.
+    const watcher = Deno.watchFs(folderOf(real), { recursive: false });
+    try {
+      return new FileRegistry(real, parseTwins(await readTwins(real), real), watcher);
+    } catch (error) {
+      watcher.close();
+      throw error;
+    }
+  }
+
+  /** Looks up a twin. */
+  twin(id: number): Promise<Twin | undefined> {
+    return Promise.resolve(this.#twins.get(id));
+  }
+
+  /** Looks up the twin of an account. */
+  twinIdByAccount(account: Uint8Array): Promise<number | undefined> {
+    return Promise.resolve(this.#idByAccount.get(formatHex(account)));
+  }
+
+  /**
+   * Publishes a twin's relays and encryption key in the file.
+   *
+   * @throws {RegistryError} if the twin has no entry there, or the file can't be written.
+   */
+  async updateTwin(id: number, { relays, pk }: TwinUpdate): Promise<void> {
+    try {
+      using lock = await Deno.open(`${this.#path}.lock`, { create: true, write: true });
+      await lock.lock(true);
+      const file = await readTwins(this.#path);
+      const entry = file.twins.find((entry) => entry.id === id);
+      if (entry === undefined) {
+        throw new RegistryError(`Cannot update twin ${id}: "${this.#path}" has no such twin`);
+      }
+      entry.relay = formatRelayDomains(relays);
+      entry.pk = pk === undefined ? null : formatHex(pk);
+      const twins = parseTwins(file, this.#path);
+      const fresh = `${this.#path}.${crypto.randomUUID()}`;
+      await Deno.writeTextFile(fresh, JSON.stringify(file, null, 2) + "\n");
+      await Deno.rename(fresh, this.#path);
+      this.#twins = twins;
+      this.#index();
+    } catch (cause) {
+      if (cause instanceof RegistryError) throw cause;
+      throw new RegistryError(
+        `Cannot update twin ${id} in "${this.#path}": ${describe(cause)}`,
+        { cause },
+      );
+    }
+  }
+
+  /** Stops watching the file. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    clearTimeout(this.#timer);
+    this.#watcher.close();
+    await this.#watching;
+  }
+
+  async #watch(): Promise<void> {
+    for await (const event of this.#watcher) {
+      if (event.kind === "access" || !event.paths.includes(this.#path)) continue;
+      clearTimeout(this.#timer);
+      this.#timer = setTimeout(() => this.#reload(), SETTLE);
+    }
+  }
+
+  async #reload(): Promise<void> {
+    try {
+      this.#twins = parseTwins(await readTwins(this.#path), this.#path);
+      this.#index();
+      this.#complaint = "";
+    } catch (error) {
+      const complaint = describe(error);
+      if (complaint !== this.#complaint) {
+        logger.warn("{complaint}; the twins read before stay valid", { complaint });
+      }
+      this.#complaint = complaint;
+    }
+  }
+
+  #index(): void {
+    this.#idByAccount = new Map(
+      [...this.#twins.values()].map(({ account, id }) => [formatHex(account), id]),
+    );
+  }
+}
+
+async function readTwins(path: string): Promise<TwinsFile> {
+  let value: unknown;
+  try {
+    const { size } = await Deno.stat(path);
+    if (size > MAX_FILE) {
+      throw new FormatError(`it has ${size} bytes, at most ${MAX_FILE} are read`);
+    }
+    value = JSON.parse(await Deno.readTextFile(path));
+  } catch (cause) {
+    throw new RegistryError(`Cannot read twins file "${path}": ${describe(cause)}`, { cause });
+  }
+  const twins = (value as Partial<TwinsFile> | null)?.twins;
+  if (!Array.isArray(twins)) {
+    throw new RegistryError(`Cannot read twins file "${path}": it must have a list "twins"`);
+  }
+  return value as TwinsFile;
+}
+
+function parseTwins({ twins }: TwinsFile, path: string): Map<number, Twin> {
+  const byId = new Map<number, Twin>();
+  twins.forEach((entry, i) => {
+    try {
+      const twin = parseTwin(entry);
+      if (byId.has(twin.id)) throw new FormatError(`twin ${twin.id} is there twice`);
+      byId.set(twin.id, twin);
+    } catch (cause) {
+      throw new RegistryError(
+        `Cannot read twins file "${path}": entry ${i + 1}: ${describe(cause)}`,
+        { cause },
+      );
+    }
+  });
+  return byId;
+}
+
+function parseTwin(entry: Entry): Twin {
+  const { id, account, relay, pk } = entry ?? {};
+  if (!Number.isInteger(id) || id < 1 || id > MAX_TWIN_ID) {
+    throw new FormatError(`"id" must be a number from 1 to ${MAX_TWIN_ID}`);
+  }
+  if (typeof account !== "string") throw new FormatError(`"account" of twin ${id} must be text`);
+  for (const [name, value] of Object.entries({ relay, pk })) {
+    if (value !== undefined && value !== null && typeof value !== "string") {
+      throw new FormatError(`"${name}" of twin ${id} must be text or null`);
+    }
+  }
+  return {
+    id,
+    account: parseAccount(account),
+    relays: parseRelayDomains(relay ?? ""),
+    pk: pk ? parseHex(pk) : undefined,
+  };
+}
+
+function folderOf(path: string): string {
+  return path.slice(0, Math.max(path.lastIndexOf("/"), path.lastIndexOf("\\"))) || "/";
+}
+
+function describe(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,54 @@
+import { md5 } from "@noble/hashes/legacy.js";
+import type { Address, Envelope } from "./gen/types_pb.ts";
+import { type Keypair, verifySignature } from "./keys.ts";
+
+/**
+ * The challenge of an envelope: MD5 over the fields that its signature covers, 16 bytes. The order
+ * of the fields, and which of them count, are the existing network's.
+ */
+export function challenge(envelope: Envelope): Uint8Array {
+  const hash = md5.create();
+  const text = (value: string) => {
+    if (value !== "") hash.update(utf8.encode(value));
+  };
+  const address = (value: Address | undefined) => {
+    text(String(value?.twin ?? 0));
+    text(value?.connection ?? "");
+  };
+  text(envelope.uid);
+  text(envelope.tags ?? "");
+  text(String(envelope.timestamp));
+  text(String(envelope.expiration));
+  address(envelope.source);
+  address(envelope.destination);
+  const { message, payload } = envelope;
+  if (message.case === "request") {
+    text(message.value.command);
+  } else if (message.case === "error") {
+    text(String(message.value.code));
+    text(message.value.message);
+  }
+  text(envelope.schema ?? "");
+  text(envelope.federation ?? "");
+  if (payload.case !== undefined) hash.update(payload.value);
+  envelope.relays.forEach(text);
+  return hash.digest();
+}
+
+const utf8 = new TextEncoder();
+
+/** Signs an envelope as it stands: sets its signature over its {@linkcode challenge}. */
+export async function signEnvelope(envelope: Envelope, keypair: Keypair): Promise<void> {
+  envelope.signature = await keypair.sign(challenge(envelope));
+}
+
+/**
+ * Whether an envelope is signed by an account.
+ *
+ * @param envelope The envelope as received.
+ * @param account Public key of the source twin, 32 bytes.
+ */
+export function verifyEnvelope(envelope: Envelope, account: Uint8Array): Promise<boolean> {
+  if (envelope.signature === undefined) return Promise.resolve(false);
+  return verifySignature(account, challenge(envelope), envelope.signature);
+}
