@@ -67,6 +67,8 @@ interface Outgoing {
   readonly resolve: () => void;
   readonly reject: (error: NotSentError) => void;
   timer?: ReturnType<typeof setTimeout>;
+  /** Whether its time ran out while the socket had it. */
+  late?: boolean;
 }
 
 /**
@@ -182,7 +184,7 @@ export class RelayConnection implements AsyncDisposable {
       // One that held for a while was a good one: begin anew. A shorter one may be refused again.
       if (Date.now() - start > longest) wait = shortest;
       const retryIn = Math.min(wait * (1 + Math.random()), longest);
-      wait = Math.min(wait * 2, longest / 2);
+      wait = Math.max(shortest, Math.min(wait * 2, longest / 2));
       this.#options.onState?.({ connected: false, reason, retryIn: Math.round(retryIn) });
       await pause(retryIn, this.#closing.signal);
     }
@@ -194,68 +196,53 @@ export class RelayConnection implements AsyncDisposable {
     url.search = await createToken(this.#options.keypair, this.#options.session);
     const socket = new WebSocket(url);
     socket.binaryType = "arraybuffer";
-    try {
-      const refusal = await this.#opened(socket);
-      if (refusal !== undefined) return refusal;
+    const { promise: ended, resolve: end } = Promise.withResolvers<string>();
+    const { host } = this.#url;
+    const { connect, ping, silence } = this.#times;
+    let heard = Date.now();
+    const timers = [
+      setTimeout(
+        () => this.connected || end(`no answer from ${host} within ${connect} ms`),
+        connect,
+      ),
+      setInterval(() => this.connected && socket.send(this.#ping), ping),
+      setInterval(() => {
+        if (this.connected && Date.now() - heard > silence) {
+          end(`${host} said nothing for ${silence / 1000} s`);
+        }
+      }, Math.min(ping, silence) / 4),
+    ];
+    const abort = () => end("closed");
+    onAbort(this.#closing.signal, abort);
+
+    socket.onopen = () => {
+      heard = Date.now();
       this.#socket = socket;
       this.#options.onState?.({ connected: true });
       socket.send(this.#ping);
       this.#flush();
-      return await this.#ended(socket);
-    } finally {
-      this.#socket = undefined;
-      this.#waiting = [...this.#unsent.takeAll(), ...this.#waiting];
-      letGo(socket);
-    }
-  }
-
-  /** Waits for the socket to open; returns why it did not. */
-  async #opened(socket: WebSocket): Promise<string | undefined> {
-    const { promise, resolve } = Promise.withResolvers<string | undefined>();
-    const timer = setTimeout(
-      () => resolve(`no answer from ${this.#url.host} within ${this.#times.connect} ms`),
-      this.#times.connect,
-    );
-    const abort = () => resolve("closed");
-    this.#closing.signal.addEventListener("abort", abort);
-    socket.onopen = () => resolve(undefined);
-    socket.onclose = () => resolve(`${this.#url.host} closed the connection`);
-    socket.onerror = (event) => resolve((event as ErrorEvent).message || "connection failed");
-    const refusal = await promise;
-    clearTimeout(timer);
-    this.#closing.signal.removeEventListener("abort", abort);
-    return refusal?.includes("401") ? await this.#explainRefusedToken() : refusal;
-  }
-
-  /** Reads from the socket until it ends or falls silent; returns the reason. */
-  async #ended(socket: WebSocket): Promise<string> {
-    const { promise, resolve } = Promise.withResolvers<string>();
-    let heard = Date.now();
-    const silence = setInterval(() => {
-      if (Date.now() - heard > this.#times.silence) {
-        resolve(`${this.#url.host} said nothing for ${this.#times.silence / 1000} s`);
-      }
-    }, Math.min(this.#times.ping, this.#times.silence) / 4);
-    const pings = setInterval(() => socket.send(this.#ping), this.#times.ping);
-    const abort = () => resolve("closed");
-    this.#closing.signal.addEventListener("abort", abort);
-    socket.onerror = (event) => resolve((event as ErrorEvent).message || "connection failed");
-    socket.onclose = ({ code, reason }) =>
-      resolve(`${this.#url.host} closed the connection (${code}${reason && `: ${reason}`})`);
+    };
     socket.onmessage = ({ data }) => {
       heard = Date.now();
-      if (typeof data === "string") {
-        resolve(`${this.#url.host} sent text, which is not of this protocol`);
-        return;
+      if (!(data instanceof ArrayBuffer)) {
+        return end(`${host} sent text, which is not of this protocol`);
       }
       const bytes = new Uint8Array(data);
       if (!isPong(bytes)) this.#options.onMessage(bytes);
     };
-    const reason = await promise;
-    clearInterval(pings);
-    clearInterval(silence);
+    socket.onerror = (event) => end((event as ErrorEvent).message || "connection failed");
+    socket.onclose = ({ code, reason }) =>
+      end(`${host} closed the connection (${code}${reason && `: ${reason}`})`);
+
+    const reason = await ended;
+    const refused = !this.connected && reason.includes("401");
+    this.#socket = undefined;
+    timers.forEach(clearTimeout);
     this.#closing.signal.removeEventListener("abort", abort);
-    return reason;
+    letGo(socket);
+    this.#waiting = [...this.#unsent.takeAll(), ...this.#waiting];
+    for (const message of this.#waiting.filter(({ late }) => late)) this.#expire(message);
+    return refused ? await this.#explainRefusedToken() : reason;
   }
 
   /** Hands waiting messages to the socket while it is connected and keeps up. */
@@ -282,7 +269,8 @@ export class RelayConnection implements AsyncDisposable {
 
   #expire(message: Outgoing): void {
     const at = this.#waiting.indexOf(message);
-    if (at < 0) return; // With the socket: it may yet go out.
+    message.late = true;
+    if (at < 0) return; // With the socket: it may yet go out, or comes back here.
     this.#waiting.splice(at, 1);
     message.reject(new NotSentError(`Cannot send: ${this.#url.host} was not connected in time`));
   }
@@ -343,9 +331,14 @@ function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
       resolve();
     };
     const timer = setTimeout(done, milliseconds);
-    if (signal.aborted) done();
-    else signal.addEventListener("abort", done);
+    onAbort(signal, done);
   });
+}
+
+/** Calls a listener when a signal aborts, or at once if it has. */
+function onAbort(signal: AbortSignal, listener: () => void): void {
+  if (signal.aborted) listener();
+  else signal.addEventListener("abort", listener);
 }
 
 function describe(error: unknown): string {

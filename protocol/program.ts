@@ -1,0 +1,200 @@
+/**
+ * What the programs of this project have in common: options from the environment, logs on stderr, an
+ * orderly end. For Deno only.
+ *
+ * @module
+ */
+import { configure, getTextFormatter, type LogLevel, type LogRecord } from "@logtape/logtape";
+import { type Message, message, optionNames, text } from "@optique/core/message";
+import type { InferValue, Parser } from "@optique/core/parser";
+import type { ValueParser } from "@optique/core/valueparser";
+import { run } from "@optique/run";
+
+/** A program's command line. */
+export interface CommandLine<P extends Parser<"sync", unknown, unknown>> {
+  /** Name of the program. */
+  readonly name: string;
+  /** What it does, in a line. */
+  readonly brief: Message;
+  /** Its version. */
+  readonly version: string;
+  /** Its options. */
+  readonly parser: P;
+  /** What the names of its environment variables begin with, for example `RMB_RELAY_`. */
+  readonly prefix: string;
+  /** The options that can come from the environment. */
+  readonly environment: readonly EnvironmentOption[];
+}
+
+/**
+ * Reads a program's options from its arguments and its environment. Answers `--help`, `--version` and
+ * `--completion` itself, and ends the process with code 2 for wrong usage.
+ */
+export function readOptions<P extends Parser<"sync", unknown, unknown>>(
+  { name, brief, version, parser, prefix, environment }: CommandLine<P>,
+  args: readonly string[],
+): InferValue<P> {
+  return run(parser, {
+    programName: name,
+    args: withEnvironment(args, prefix, environment),
+    brief,
+    footer: message`Every option can also come from the environment: ${
+      text(`${prefix}${environment[0]?.name.toUpperCase()}`)
+    } is ${optionNames([`--${environment[0]?.name}`])}, and so on.`,
+    help: "option",
+    version,
+    completion: "option",
+    showDefault: true,
+    errorExitCode: 2,
+  });
+}
+
+/**
+ * A value of an option, read by a function that throws if it can't.
+ *
+ * @param metavar What the help calls it.
+ * @param placeholder Any such value.
+ * @param parse Reads it; its error's message is what the user is told.
+ */
+export function parsed<T>(
+  metavar: Uppercase<string>,
+  placeholder: T,
+  parse: (text: string) => T,
+): ValueParser<"sync", T> {
+  return {
+    mode: "sync",
+    metavar: metavar as ValueParser["metavar"],
+    placeholder,
+    parse(input) {
+      try {
+        return { success: true, value: parse(input) };
+      } catch (error) {
+        return { success: false, error: [{ type: "text", text: (error as Error).message }] };
+      }
+    },
+    format: String,
+  };
+}
+
+/** An option that can come from the environment. */
+export interface EnvironmentOption {
+  /** Its long name, without dashes. Its variable is that in capitals, with `_`, behind the prefix. */
+  readonly name: string;
+  /** What `name` stands for as well: when one of these is given, the variable does not count. */
+  readonly instead?: readonly string[];
+  /** Whether it can be given several times: then the variable's words are its values. */
+  readonly several?: boolean;
+  /** Whether it has no value: then the variable counts when it is `1` or `true`. */
+  readonly flag?: boolean;
+}
+
+/**
+ * Completes command-line arguments by what the environment has for options that they leave out.
+ * Variables that the program may not read are passed over.
+ *
+ * @param args The arguments.
+ * @param prefix What the variables' names begin with, for example `RMB_RELAY_`.
+ * @param options The options that can come from the environment.
+ */
+export function withEnvironment(
+  args: readonly string[],
+  prefix: string,
+  options: readonly EnvironmentOption[],
+): string[] {
+  const added: string[] = [];
+  for (const { name, instead = [], several = false, flag = false } of options) {
+    if ([`--${name}`, ...instead].some((option) => isGiven(args, option))) continue;
+    const value = readVariable(prefix + name.toUpperCase().replaceAll("-", "_"));
+    if (value === undefined || value === "") continue;
+    if (flag) {
+      if (value === "1" || value === "true") added.push(`--${name}`);
+    } else {
+      for (const word of several ? value.trim().split(/\s+/) : [value]) {
+        added.push(`--${name}=${word}`);
+      }
+    }
+  }
+  return [...added, ...args];
+}
+
+function isGiven(args: readonly string[], option: string): boolean {
+  return args.some((arg) =>
+    option.startsWith("--")
+      ? arg === option || arg.startsWith(`${option}=`)
+      : arg.startsWith(option) && !arg.startsWith("--")
+  );
+}
+
+function readVariable(variable: string): string | undefined {
+  const { state } = Deno.permissions.querySync({ name: "env", variable });
+  return state === "granted" ? Deno.env.get(variable) : undefined;
+}
+
+/**
+ * Runs a program until it is done or told to stop, and ends the process: with 0, or with 1 and a
+ * message on stderr if it fails.
+ *
+ * @param name Its name, for the message.
+ * @param verbosity 0 logs what an operator needs, 1 each message too, 2 all there is.
+ * @param body The program. The signal is aborted at SIGTERM or SIGINT; a second one ends the process
+ * at once.
+ */
+export async function runProgram(
+  name: string,
+  verbosity: number,
+  body: (signal: AbortSignal) => Promise<void>,
+): Promise<never> {
+  await configureLogs((["info", "debug"] as const)[verbosity] ?? "trace");
+  const stop = new AbortController();
+  for (const signal of ["SIGTERM", "SIGINT"] as const) {
+    Deno.addSignalListener(signal, () => {
+      if (stop.signal.aborted) Deno.exit(1);
+      stop.abort(signal);
+    });
+  }
+  try {
+    await body(stop.signal);
+  } catch (error) {
+    writeError(`${name}: ${error instanceof Error ? error.message : String(error)}\n`);
+    Deno.exit(1);
+  }
+  Deno.exit(0);
+}
+
+/** Waits until a signal is aborted. */
+export function untilAborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve();
+  return new Promise((resolve) => signal.addEventListener("abort", () => resolve()));
+}
+
+/** Logs of this project's packages from a level up, as lines of text on stderr. */
+async function configureLogs(lowestLevel: LogLevel): Promise<void> {
+  const format = getTextFormatter({ timestamp: "rfc3339", level: "ABBR", value: printable });
+  await configure({
+    sinks: { stderr: (record: LogRecord) => writeError(format(record)) },
+    loggers: [
+      { category: ["rmb"], lowestLevel, sinks: ["stderr"] },
+      { category: ["logtape", "meta"], lowestLevel: "warning", sinks: ["stderr"] },
+    ],
+  });
+}
+
+/** Values come from anywhere: none may begin a new line or control a terminal. */
+function printable(value: unknown): string {
+  // deno-lint-ignore no-control-regex -- they are what is looked for
+  return String(value).replace(
+    /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
+}
+
+const utf8 = new TextEncoder();
+
+function writeError(text: string): void {
+  const bytes = utf8.encode(text);
+  try {
+    for (let at = 0; at < bytes.length;) at += Deno.stderr.writeSync(bytes.subarray(at));
+  } catch {
+    // Nobody reads it any more: no reason to stop working.
+  }
+}

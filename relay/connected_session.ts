@@ -1,0 +1,227 @@
+import { getLogger } from "@logtape/logtape";
+import { formatSession, type Session, UnsentMessages } from "@rmb/protocol";
+import type { Mailbox, QueuedAgain, QueuedEnvelope } from "./mailbox.ts";
+import type { RelayMetrics, SessionEnd } from "./metrics.ts";
+
+const logger = getLogger(["rmb", "relay", "session"]);
+
+/** Bytes handed to a socket and not taken by the kernel above which messages go to the mailbox. */
+const MAX_BUFFERED = 1024 * 1024;
+/** How often it is looked whether the kernel took them, in milliseconds. */
+const SETTLE_INTERVAL = 5;
+/** The same while the mailbox waits for it: soon at first, then less and less often. */
+const ROOM_INTERVALS = [1, 50] as const;
+/** A client that reads nothing for so long, in milliseconds, is dropped; its queue is kept. */
+const HELD_BACK_TIME = 60_000;
+/** How long a socket that we close has to say that it is closed, in milliseconds. */
+const CLOSE_TIME = 2000;
+/** Wait after the mailbox failed before it is read again, in milliseconds. */
+const STORE_RETRY = 1000;
+
+/** A message handed to the socket: out of the mailbox, or new. */
+type Handed = QueuedEnvelope | QueuedAgain;
+
+/**
+ * A session that is connected here. Messages for it go straight to its socket while nothing waits in
+ * its mailbox and it reads fast enough; otherwise they go through the mailbox, so that the order is
+ * kept and memory bounded. What the socket had not given to the kernel when it closed goes back to
+ * the mailbox, in order.
+ */
+export class ConnectedSession {
+  /** Who is connected. */
+  readonly session: Session;
+  /** The same as text. */
+  readonly name: string;
+  /** Settles when it is disconnected and what it had not sent is back in the mailbox. Never rejects. */
+  readonly ended: Promise<void>;
+  readonly #socket: WebSocket;
+  readonly #mailbox: Mailbox;
+  readonly #metrics: RelayMetrics;
+  readonly #unsent = new UnsentMessages<Handed>();
+  readonly #end: () => void;
+  #endReason: SessionEnd | undefined;
+  /** Whether messages go straight to the socket. */
+  #direct = false;
+  /** Counts the messages sent to the mailbox, to know when it is empty for certain. */
+  #appended = 0;
+  #settleTimer: ReturnType<typeof setTimeout> | undefined;
+  /** Ids of messages out of the mailbox that the kernel has: to be removed. */
+  readonly #delivered: QueuedEnvelope["id"][] = [];
+  /** Settles when the mailbox is not being read. */
+  #reading: Promise<void>;
+
+  /**
+   * @param socket An open socket, which belongs to this session from now on.
+   * @param before Settles when the mailbox has what came before this connection.
+   */
+  constructor(
+    session: Session,
+    socket: WebSocket,
+    mailbox: Mailbox,
+    metrics: RelayMetrics,
+    before: Promise<unknown>,
+  ) {
+    this.session = session;
+    this.name = formatSession(session);
+    this.#socket = socket;
+    this.#mailbox = mailbox;
+    this.#metrics = metrics;
+    const { promise: closed, resolve } = Promise.withResolvers<void>();
+    this.#end = resolve;
+    socket.onerror = () => {}; // A close event follows, with the reason if there is one.
+    socket.onclose = ({ code, reason }) => this.#closed("closed", `${code} ${reason}`.trim());
+    metrics.sessions++;
+    this.#reading = before.then(() => this.#readMailbox());
+    this.ended = closed.then(() => this.#reading).then(() => this.#putBack());
+  }
+
+  /**
+   * Delivers an envelope.
+   *
+   * @param envelope Its bytes, which must not be changed any more.
+   * @param expires Unix time in seconds from which on it need not be delivered.
+   * @returns Undefined when the socket has it; else a promise of the mailbox's taking it.
+   */
+  deliver(envelope: Uint8Array, expires: number): Promise<void> | undefined {
+    if (this.#direct && this.#socket.readyState === WebSocket.OPEN) {
+      this.#hand(envelope, { envelope, expires });
+      if (this.#socket.bufferedAmount > MAX_BUFFERED) {
+        this.#direct = false;
+        this.#reading = this.#readMailbox();
+      }
+      return undefined;
+    }
+    this.#appended++;
+    return this.#mailbox.append(this.name, envelope, expires);
+  }
+
+  /**
+   * Disconnects the session.
+   *
+   * @param code WebSocket close code.
+   * @param reason What the client is told.
+   */
+  close(end: SessionEnd, code: number, reason: string): void {
+    if (this.#endReason !== undefined) return;
+    this.#direct = false;
+    this.#settle();
+    try {
+      this.#socket.close(code, reason);
+    } catch {
+      // It is not open any more.
+    }
+    const timer = setTimeout(() => this.#closed(end, reason), CLOSE_TIME);
+    this.#socket.onclose = () => {
+      clearTimeout(timer);
+      this.#closed(end, reason);
+    };
+  }
+
+  /** Hands a message to the socket. */
+  #hand(envelope: Uint8Array, handed: Handed): void {
+    this.#socket.send(envelope as Uint8Array<ArrayBuffer>);
+    this.#unsent.push(handed, envelope.length);
+    this.#metrics.sent++;
+    this.#metrics.sentBytes += envelope.length;
+    if (this.#settleTimer === undefined) this.#settle();
+  }
+
+  /** Takes note of what the kernel has, and looks again soon if that is not yet all. */
+  #settle(): void {
+    clearTimeout(this.#settleTimer);
+    this.#settleTimer = undefined;
+    if (this.#endReason !== undefined) return;
+    // A closed socket's `bufferedAmount` is 0 whatever was sent: the last one before counts.
+    if (this.#socket.readyState === WebSocket.CLOSED) return;
+    this.#unsent.settle(this.#socket.bufferedAmount, (handed) => {
+      if ("id" in handed) this.#delivered.push(handed.id);
+    });
+    if (this.#unsent.length > 0) {
+      this.#settleTimer = setTimeout(() => this.#settle(), SETTLE_INTERVAL);
+    }
+  }
+
+  /** Sends what waits in the mailbox, until nothing does; then messages go straight to the socket. */
+  async #readMailbox(): Promise<void> {
+    while (await this.#hasRoom()) {
+      const appended = this.#appended;
+      try {
+        await this.#removeDelivered();
+        const queued = await this.#mailbox.read(this.name);
+        if (!this.#open) return;
+        for (const message of queued) this.#hand(message.envelope, message);
+        if (queued.length === 0 && appended === this.#appended) {
+          this.#direct = true;
+          return;
+        }
+      } catch (error) {
+        this.#metrics.storeErrors++;
+        logger.error("mailbox of session {session} can't be read: {error}", {
+          session: this.name,
+          error: String(error),
+        });
+        await pause(STORE_RETRY);
+      }
+    }
+  }
+
+  /** Waits until the kernel has all that was handed to the socket; false if it closes before. */
+  async #hasRoom(): Promise<boolean> {
+    let wait: number = ROOM_INTERVALS[0];
+    let left = Infinity;
+    let since = Date.now();
+    for (;;) {
+      this.#settle();
+      if (!this.#open || this.#unsent.length === 0) return this.#open;
+      if (this.#unsent.bytes < left) {
+        left = this.#unsent.bytes;
+        since = Date.now();
+      } else if (Date.now() - since > HELD_BACK_TIME) {
+        this.close("back_pressure_timeout", 1008, "reads too slowly");
+        return false;
+      }
+      await pause(wait);
+      wait = Math.min(wait * 2, ROOM_INTERVALS[1]);
+    }
+  }
+
+  get #open(): boolean {
+    return this.#endReason === undefined && this.#socket.readyState === WebSocket.OPEN;
+  }
+
+  async #removeDelivered(): Promise<void> {
+    if (this.#delivered.length === 0) return;
+    await this.#mailbox.remove(this.name, this.#delivered.splice(0));
+  }
+
+  #closed(end: SessionEnd, reason: string): void {
+    if (this.#endReason !== undefined) return;
+    this.#endReason = end;
+    this.#direct = false;
+    clearTimeout(this.#settleTimer);
+    this.#metrics.sessions--;
+    this.#metrics.evictions.inc({ reason: end });
+    logger.info("session {session} ended: {reason}", { session: this.name, reason });
+    this.#end();
+  }
+
+  /** Gives the mailbox what the kernel has not got; what came out of the mailbox is still there. */
+  async #putBack(): Promise<void> {
+    const unsent = this.#unsent.takeAll().filter((handed) => !("id" in handed)) as QueuedAgain[];
+    try {
+      await this.#removeDelivered();
+      if (unsent.length > 0) await this.#mailbox.putBack(this.name, unsent);
+    } catch (error) {
+      this.#metrics.storeErrors++;
+      logger.error("{count} messages for session {session} are lost: {error}", {
+        count: unsent.length,
+        session: this.name,
+        error: String(error),
+      });
+    }
+  }
+}
+
+function pause(milliseconds: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, milliseconds));
+}

@@ -1,0 +1,59 @@
+import { RmbError } from "@rmb/protocol";
+
+/** An envelope that waits in a {@linkcode Mailbox}. */
+export interface QueuedEnvelope {
+  /** What the mailbox knows it by. */
+  readonly id: number | string;
+  /** The bytes that were queued. */
+  readonly envelope: Uint8Array;
+}
+
+/**
+ * What waits for sessions that are not connected, or read too slowly. Sessions are named as in
+ * `formatSession`. The order of calls is the order of the queue, whether they are awaited or not.
+ */
+export interface Mailbox extends AsyncDisposable {
+  /**
+   * Adds an envelope at the end of a session's queue.
+   *
+   * @param session The session.
+   * @param envelope Its bytes, which must not be changed any more.
+   * @param expires Unix time in seconds from which on it need not be delivered.
+   * @returns When it is stored so that it survives this process.
+   * @throws {MailboxFullError} if the session's queue holds as many envelopes as it may.
+   */
+  append(session: string, envelope: Uint8Array, expires: number): Promise<void>;
+
+  /**
+   * Puts envelopes that could not be delivered back to the front of a session's queue, in order,
+   * whether or not it is full.
+   */
+  putBack(session: string, envelopes: readonly QueuedAgain[]): Promise<void>;
+
+  /**
+   * Reads the oldest envelopes of a session's queue that have not expired, without removing them.
+   *
+   * @returns Some of them, in order; none only if there are none.
+   */
+  read(session: string): Promise<QueuedEnvelope[]>;
+
+  /** Removes envelopes that were delivered. */
+  remove(session: string, ids: readonly QueuedEnvelope["id"][]): Promise<void>;
+}
+
+/** An envelope to be put back. */
+export interface QueuedAgain {
+  /** Its bytes. */
+  readonly envelope: Uint8Array;
+  /** Unix time in seconds from which on it need not be delivered. */
+  readonly expires: number;
+}
+
+/** A session's queue holds as many envelopes as it may. */
+export class MailboxFullError extends RmbError {}
+
+/** Most envelopes that wait for one session; the reference keeps about as many. */
+export const MAX_QUEUED = 10_000;
+
+/** Longest time that an envelope waits, in seconds, whatever its own expiration; as the reference. */
+export const MAX_QUEUED_TIME = 3600;

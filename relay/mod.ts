@@ -1,0 +1,20 @@
+/**
+ * The relay of RMB, the reliable message bus: a library, and the program `rmb-relay` when run.
+ *
+ * @module
+ */
+export {
+  type Mailbox,
+  MailboxFullError,
+  MAX_QUEUED,
+  MAX_QUEUED_TIME,
+  type QueuedAgain,
+  type QueuedEnvelope,
+} from "./mailbox.ts";
+export { MAX_MESSAGE, Relay, type RelayOptions } from "./relay.ts";
+export { SqliteMailbox } from "./sqlite_mailbox.ts";
+
+if (import.meta.main) {
+  const { main } = await import("./main.ts");
+  await main(Deno.args);
+}

@@ -1,0 +1,124 @@
+import { getLogger } from "@logtape/logtape";
+import type { TwinRegistry } from "@rmb/protocol";
+import { admit } from "./admission.ts";
+import type { Mailbox } from "./mailbox.ts";
+import { RelayMetrics } from "./metrics.ts";
+import { Router } from "./router.ts";
+
+const logger = getLogger(["rmb", "relay"]);
+
+/** Longest message that a relay takes by default, in bytes: what the reference takes. */
+export const MAX_MESSAGE = 64 * 1024 * 1024;
+
+/** Seconds without a sign of life after which a session is closed; a ping goes out at half of it. */
+const IDLE_TIMEOUT = 40;
+
+/** What a {@linkcode Relay} is made from. */
+export interface RelayOptions {
+  /** Domains of this relay, exactly as twins name it; at least one. */
+  readonly domains: readonly string[];
+  /** Who twins are. It stays the caller's to dispose of. */
+  readonly registry: TwinRegistry;
+  /** What waits for sessions. It stays the caller's to dispose of. */
+  readonly mailbox: Mailbox;
+  /** Address to listen on. Default `::`, all of them. */
+  readonly hostname?: string;
+  /** Port to listen on, 0 for a free one. Default 8080. */
+  readonly port?: number;
+  /** Longest message taken, in bytes. Default {@linkcode MAX_MESSAGE}. */
+  readonly maxMessage?: number;
+}
+
+/**
+ * A relay: twins connect to it over WebSocket, and it passes on what they send each other, or keeps
+ * it for who is away. It serves `/metrics` and `/health` beside that.
+ *
+ * @example
+ * ```ts
+ * import { FileRegistry } from "@rmb/protocol/file-registry";
+ * import { Relay, SqliteMailbox } from "@rmb/relay";
+ *
+ * await using registry = await FileRegistry.open("twins.json");
+ * await using mailbox = new SqliteMailbox("rmb-relay.db");
+ * await using relay = new Relay({ domains: ["127.0.0.1:8080"], registry, mailbox });
+ * console.log(relay.address.port);
+ * ```
+ */
+export class Relay implements AsyncDisposable {
+  readonly #options: RelayOptions;
+  readonly #metrics = new RelayMetrics();
+  readonly #router: Router;
+  readonly #server: Deno.HttpServer<Deno.NetAddr>;
+
+  /**
+   * Starts to listen at once.
+   *
+   * @throws {Deno.errors.AddrInUse} if the port is taken.
+   */
+  constructor(options: RelayOptions) {
+    this.#options = options;
+    this.#router = new Router({
+      ...options,
+      maxMessage: options.maxMessage ?? MAX_MESSAGE,
+      metrics: this.#metrics,
+    });
+    this.#server = Deno.serve({
+      hostname: options.hostname ?? "::",
+      port: options.port ?? 8080,
+      onListen: ({ hostname, port }) =>
+        logger.info("listening on {hostname}:{port} for {domains}", {
+          hostname,
+          port,
+          domains: options.domains.join(", "),
+        }),
+      onError: (error) => {
+        logger.error("a request failed: {error}", { error: String(error) });
+        return new Response("internal error\n", { status: 500 });
+      },
+    }, (request) => this.#serve(request));
+  }
+
+  /** Where it listens. */
+  get address(): Deno.NetAddr {
+    return this.#server.addr;
+  }
+
+  /**
+   * Stops: takes no more connections, closes the sessions with code 1001, and brings what they have
+   * not got into the mailbox.
+   */
+  async [Symbol.asyncDispose](): Promise<void> {
+    const stopped = this.#server.shutdown();
+    await this.#router.close();
+    await stopped;
+  }
+
+  #serve(request: Request): Response | Promise<Response> {
+    const url = new URL(request.url);
+    if (request.headers.get("upgrade")?.toLowerCase() === "websocket") {
+      return this.#connect(request, url);
+    }
+    if (request.method === "GET" || request.method === "HEAD") {
+      if (url.pathname === "/metrics") return this.#metrics.scrape();
+      if (url.pathname === "/health") return new Response("ok\n");
+    }
+    return new Response("page not found\n", { status: 404 });
+  }
+
+  async #connect(request: Request, url: URL): Promise<Response> {
+    const session = await admit(url, this.#options.registry);
+    if (session instanceof Response) return session;
+    let upgrade: Deno.WebSocketUpgrade;
+    try {
+      upgrade = Deno.upgradeWebSocket(request, { idleTimeout: IDLE_TIMEOUT });
+    } catch (error) {
+      return new Response(`not a WebSocket upgrade: ${(error as Error).message}\n`, {
+        status: 400,
+      });
+    }
+    const { socket, response } = upgrade;
+    socket.binaryType = "arraybuffer";
+    socket.onopen = () => this.#router.connect(session, socket);
+    return response;
+  }
+}

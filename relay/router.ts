@@ -1,0 +1,236 @@
+import { getLogger } from "@logtape/logtape";
+import {
+  formatSession,
+  readRouting,
+  type Routing,
+  sameSession,
+  type Session,
+  type Twin,
+  type TwinRegistry,
+  unixNow,
+} from "@rmb/protocol";
+import { errorAnswer, pongAnswer } from "./answers.ts";
+import { ConnectedSession } from "./connected_session.ts";
+import { type Mailbox, MailboxFullError, MAX_QUEUED_TIME } from "./mailbox.ts";
+import type { RelayMetrics } from "./metrics.ts";
+
+const logger = getLogger(["rmb", "relay", "router"]);
+
+/** Bytes of messages that wait for a look-up or for the store, in all; above, new ones are refused. */
+const MAX_WAITING_BYTES = 256 * 1024 * 1024;
+
+/** What a sender is told then. */
+const OVERLOADED = "relay is overloaded, try again later";
+
+/** Seconds after which an answer of the relay's own need not be delivered any more. */
+const ANSWER_TIME = 300;
+
+/** What a router is made from. */
+export interface RouterOptions {
+  /** Domains of this relay, as twins name it. */
+  readonly domains: readonly string[];
+  /** Longest message taken, in bytes. */
+  readonly maxMessage: number;
+  readonly registry: TwinRegistry;
+  readonly mailbox: Mailbox;
+  readonly metrics: RelayMetrics;
+}
+
+/** Takes messages from sessions and brings each to where it goes. */
+export class Router {
+  readonly #options: RouterOptions;
+  /** The sessions connected here, by name. */
+  readonly #sessions = new Map<string, ConnectedSession>();
+  /** Sessions that are ending: the next connection waits until their mailboxes are complete. */
+  readonly #ending = new Map<string, Promise<void>>();
+  /** Last look-up under way for a destination not connected here: what comes later waits for it. */
+  readonly #routes = new Map<string, Promise<void>>();
+  #waitingBytes = 0;
+  #closing = false;
+
+  /** Makes a router without sessions. */
+  constructor(options: RouterOptions) {
+    this.#options = options;
+  }
+
+  /** Connects a session. An older connection of the same session is closed. */
+  connect(session: Session, socket: WebSocket): void {
+    const { mailbox, metrics } = this.#options;
+    const name = formatSession(session);
+    this.#sessions.get(name)?.close("cancelled", 4000, "replaced by a newer connection");
+    const before = Promise.all([this.#ending.get(name), this.#routes.get(name)]);
+    const connected = new ConnectedSession(session, socket, mailbox, metrics, before);
+    this.#sessions.set(name, connected);
+    logger.info("session {session} connected", { session: name });
+
+    socket.onmessage = ({ data }) => {
+      if (data instanceof ArrayBuffer) this.#receive(connected, new Uint8Array(data));
+      else connected.close("closed", 1003, "text is not of this protocol");
+    };
+    const ending = connected.ended.then(() => {
+      if (this.#sessions.get(name) === connected) this.#sessions.delete(name);
+      if (this.#ending.get(name) === ending) this.#ending.delete(name);
+    });
+    this.#ending.set(name, ending);
+    if (this.#closing) connected.close("cancelled", 1001, "relay is shutting down");
+  }
+
+  /** Closes all sessions and waits until what they have not got is in the mailbox. */
+  async close(): Promise<void> {
+    this.#closing = true;
+    for (const session of this.#sessions.values()) {
+      session.close("cancelled", 1001, "relay is shutting down");
+    }
+    while (this.#ending.size + this.#routes.size > 0) {
+      await Promise.all([...this.#ending.values(), ...this.#routes.values()]);
+    }
+  }
+
+  /** Takes one message from a session: the way of every message, in the protocol's order. */
+  #receive(sender: ConnectedSession, bytes: Uint8Array): void {
+    if (bytes.length > this.#options.maxMessage) {
+      return sender.close("closed", 1009, `longer than ${this.#options.maxMessage} bytes`);
+    }
+    let routing: Routing;
+    try {
+      routing = readRouting(bytes);
+    } catch {
+      return sender.close("closed", 1007, "not an envelope");
+    }
+    if (!sameSession(routing.source, sender.session)) {
+      return this.#refuse(sender, routing, "message wrong source");
+    }
+    if (routing.kind === "ping") return this.#answer(sender, pongAnswer(bytes));
+    if (routing.destination.twin === 0) {
+      return this.#refuse(sender, routing, "message with missing destination");
+    }
+    const { metrics } = this.#options;
+    metrics.received++;
+    metrics.receivedBytes += bytes.length;
+    if (logger.isEnabledFor("debug")) logMessage(routing, bytes);
+
+    const name = formatSession(routing.destination);
+    const earlier = this.#routes.get(name);
+    if (earlier === undefined && this.#sessions.has(name)) {
+      return this.#hand(name, sender, routing, bytes);
+    }
+    if (this.#waitingBytes > MAX_WAITING_BYTES) return this.#refuse(sender, routing, OVERLOADED);
+    const step = (earlier ?? Promise.resolve())
+      .then(() => this.#route(name, sender, routing, bytes))
+      .finally(() => {
+        if (this.#routes.get(name) === step) this.#routes.delete(name);
+      });
+    this.#routes.set(name, step);
+    this.#hold(step, bytes);
+  }
+
+  /** Brings a message on its way whose destination was not connected here when it came. */
+  async #route(
+    name: string,
+    sender: ConnectedSession,
+    routing: Routing,
+    bytes: Uint8Array,
+  ): Promise<void> {
+    if (!this.#sessions.has(name)) {
+      const refusal = await this.#whyNotQueue(routing);
+      // Meanwhile it may have connected.
+      if (refusal !== undefined && !this.#sessions.has(name)) {
+        return this.#refuse(sender, routing, refusal);
+      }
+    }
+    this.#hand(name, sender, routing, bytes);
+  }
+
+  /** Why a message must not be queued here; undefined if it may. */
+  async #whyNotQueue({ destination, tags }: Routing): Promise<string | undefined> {
+    const { registry, domains } = this.#options;
+    let twin: Twin | undefined;
+    try {
+      twin = await registry.twin(destination.twin);
+    } catch (error) {
+      logger.warn("twin {twin} can't be looked up: {error}", {
+        twin: destination.twin,
+        error: String(error),
+      });
+      return "destination can't be looked up now";
+    }
+    if (twin === undefined) return "unknown twin destination";
+    if (twin.relays.length === 0) return "relay info is not set for this twin";
+    if (!twin.relays.some((domain) => domains.includes(domain))) {
+      return `destination is not on this relay but on ${twin.relays.join(", ")}`;
+    }
+    return hasTag(tags, "fail-fast") ? "destination offline" : undefined;
+  }
+
+  /** Gives a message to the destination's session, or to the mailbox if it is not connected. */
+  #hand(name: string, sender: ConnectedSession, routing: Routing, bytes: Uint8Array): void {
+    const connected = this.#sessions.get(name);
+    const expires = Math.min(
+      routing.timestamp + routing.expiration,
+      unixNow() + MAX_QUEUED_TIME,
+    );
+    const stored = connected === undefined
+      ? this.#options.mailbox.append(name, bytes, expires)
+      : connected.deliver(bytes, expires);
+    if (stored === undefined) return;
+    this.#hold(stored.catch((error) => this.#notStored(sender, routing, error)), bytes);
+  }
+
+  /** Counts a message's bytes as waiting in memory until a promise, which never rejects, settles. */
+  #hold(promise: Promise<void>, bytes: Uint8Array): void {
+    this.#waitingBytes += bytes.length;
+    promise.then(() => this.#waitingBytes -= bytes.length);
+  }
+
+  #notStored(sender: ConnectedSession, routing: Routing, error: unknown): void {
+    if (error instanceof MailboxFullError) {
+      return this.#refuse(sender, routing, "queue of the destination is full");
+    }
+    this.#options.metrics.storeErrors++;
+    logger.error("a message for {destination} can't be stored: {error}", {
+      destination: formatSession(routing.destination),
+      error: String(error),
+    });
+    this.#refuse(sender, routing, "message can't be stored now");
+  }
+
+  /** Answers a request with an error; there is no one to tell about anything else. */
+  #refuse(sender: ConnectedSession, routing: Routing, message: string): void {
+    logger.debug("{kind} {uid} of {source} is refused: {message}", {
+      kind: routing.kind,
+      uid: routing.uid,
+      source: sender.name,
+      message,
+    });
+    if (routing.kind !== "request") return;
+    this.#answer(sender, errorAnswer(routing, sender.session, message));
+  }
+
+  /** Sends an answer of the relay's own to a session. */
+  #answer(session: ConnectedSession, bytes: Uint8Array): void {
+    const stored = session.deliver(bytes, unixNow() + ANSWER_TIME);
+    if (stored === undefined) return;
+    this.#hold(
+      stored.catch((error) => {
+        logger.debug("no answer to {session}: {error}", { session: session.name, error });
+      }),
+      bytes,
+    );
+  }
+}
+
+/** Whether a token stands in tags, where tokens are divided by commas and white space. */
+function hasTag(tags: string | undefined, token: string): boolean {
+  return tags !== undefined && tags.includes(token) && tags.split(/[\s,]+/).includes(token);
+}
+
+/** Logs a message as the relay sees it; its payload, encrypted or not, never as it is. */
+function logMessage(routing: Routing, bytes: Uint8Array): void {
+  logger.debug("{kind} {uid} from {source} to {destination}, {size} bytes", {
+    kind: routing.kind ?? "nothing",
+    uid: routing.uid,
+    source: formatSession(routing.source),
+    destination: formatSession(routing.destination),
+    size: bytes.length,
+  });
+}

@@ -1,0 +1,190 @@
+import { DatabaseSync, type StatementSync } from "node:sqlite";
+import {
+  type Mailbox,
+  MailboxFullError,
+  MAX_QUEUED,
+  type QueuedAgain,
+  type QueuedEnvelope,
+} from "./mailbox.ts";
+import { unixNow } from "@rmb/protocol";
+
+/** How long appended envelopes are gathered for one transaction, in milliseconds. */
+const GATHER = 1;
+/** Most envelopes, and bytes of them, read at once. */
+const READ_COUNT = 100;
+const READ_BYTES = 1024 * 1024;
+/** How often expired envelopes are deleted, in milliseconds. */
+const PURGE_INTERVAL = 60_000;
+
+/** An envelope waiting for its transaction. */
+interface Pending extends QueuedAgain {
+  readonly session: string;
+  readonly resolve: () => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/**
+ * A {@linkcode Mailbox} in an SQLite file, for one relay process: it locks the file. In WAL mode with
+ * `synchronous=NORMAL` what was stored survives the end of the process however it ends; after a
+ * power failure the last transactions may be missing.
+ */
+export class SqliteMailbox implements Mailbox {
+  readonly #database: DatabaseSync;
+  readonly #insert: StatementSync;
+  readonly #select: StatementSync;
+  readonly #delete: StatementSync;
+  readonly #purgeTimer: ReturnType<typeof setInterval>;
+  /** How many envelopes wait for a session, those not yet stored included; none for 0. */
+  readonly #counts = new Map<string, number>();
+  #nextId: number;
+  #firstId: number;
+  #pending: Pending[] = [];
+  #flushTimer: ReturnType<typeof setTimeout> | undefined;
+
+  /**
+   * Opens the mailbox, and makes it if the file does not exist. Needs permission to read and write
+   * the file.
+   *
+   * @param path The file, or `:memory:`.
+   * @throws If the file is not such a mailbox, or another process has it open.
+   */
+  constructor(path: string) {
+    this.#database = new DatabaseSync(path);
+    // Exclusive: one process, one file; and no shared-memory file beside it.
+    this.#database.exec(`
+      PRAGMA locking_mode = EXCLUSIVE;
+      PRAGMA journal_mode = WAL;
+      PRAGMA synchronous = NORMAL;
+      PRAGMA temp_store = MEMORY;
+      CREATE TABLE IF NOT EXISTS mailbox (
+        id INTEGER PRIMARY KEY,
+        session TEXT NOT NULL,
+        expires INTEGER NOT NULL,
+        envelope BLOB NOT NULL
+      ) STRICT;
+      CREATE INDEX IF NOT EXISTS mailbox_session ON mailbox (session);
+      CREATE INDEX IF NOT EXISTS mailbox_expires ON mailbox (expires);
+    `);
+    this.#insert = this.#database.prepare("INSERT INTO mailbox VALUES (?, ?, ?, ?)");
+    this.#select = this.#database.prepare(
+      "SELECT id, envelope FROM mailbox WHERE session = ? AND expires > ? ORDER BY id LIMIT ?",
+    );
+    this.#delete = this.#database.prepare("DELETE FROM mailbox WHERE id = ?");
+    const counts = this.#database.prepare(
+      "SELECT session, count(*) n FROM mailbox GROUP BY session",
+    );
+    for (const { session, n } of counts.iterate()) {
+      this.#counts.set(session as string, n as number);
+    }
+    const range = this.#database.prepare("SELECT min(id) first, max(id) last FROM mailbox").get()!;
+    this.#firstId = (range.first as number | null) ?? 0;
+    this.#nextId = ((range.last as number | null) ?? 0) + 1;
+    this.#purge();
+    this.#purgeTimer = setInterval(() => this.#purge(), PURGE_INTERVAL);
+  }
+
+  /** Adds an envelope at the end of a session's queue. */
+  append(session: string, envelope: Uint8Array, expires: number): Promise<void> {
+    const count = this.#counts.get(session) ?? 0;
+    if (count >= MAX_QUEUED) {
+      return Promise.reject(new MailboxFullError(`${count} messages wait for session ${session}`));
+    }
+    this.#counts.set(session, count + 1);
+    return new Promise((resolve, reject) => {
+      this.#pending.push({ session, envelope, expires, resolve, reject });
+      this.#flushTimer ??= setTimeout(() => this.#flush(), GATHER);
+    });
+  }
+
+  /** Puts envelopes back to the front of a session's queue. */
+  // deno-lint-ignore require-await -- throws become rejections
+  async putBack(session: string, envelopes: readonly QueuedAgain[]): Promise<void> {
+    this.#flush();
+    this.#transaction(() => {
+      this.#firstId -= envelopes.length;
+      envelopes.forEach(({ envelope, expires }, i) =>
+        this.#insert.run(this.#firstId + i, session, expires, envelope)
+      );
+    });
+    this.#count(session, envelopes.length);
+  }
+
+  /** Reads the oldest envelopes of a session's queue. */
+  // deno-lint-ignore require-await -- throws become rejections
+  async read(session: string): Promise<QueuedEnvelope[]> {
+    this.#flush();
+    const queued: QueuedEnvelope[] = [];
+    let bytes = 0;
+    for (const { id, envelope } of this.#select.iterate(session, unixNow(), READ_COUNT)) {
+      queued.push({ id: id as number, envelope: envelope as Uint8Array });
+      bytes += (envelope as Uint8Array).length;
+      if (bytes >= READ_BYTES) break;
+    }
+    return queued;
+  }
+
+  /** Removes envelopes that were delivered. */
+  // deno-lint-ignore require-await -- throws become rejections
+  async remove(session: string, ids: readonly QueuedEnvelope["id"][]): Promise<void> {
+    let removed = 0;
+    this.#transaction(() => {
+      for (const id of ids) removed += Number(this.#delete.run(id).changes);
+    });
+    this.#count(session, -removed);
+  }
+
+  /** Stores what was appended, and closes the file. */
+  // deno-lint-ignore require-await -- throws become rejections
+  async [Symbol.asyncDispose](): Promise<void> {
+    clearInterval(this.#purgeTimer);
+    this.#flush();
+    this.#database.close();
+  }
+
+  /** Stores what was appended, in one transaction. */
+  #flush(): void {
+    clearTimeout(this.#flushTimer);
+    this.#flushTimer = undefined;
+    if (this.#pending.length === 0) return;
+    const pending = this.#pending;
+    this.#pending = [];
+    try {
+      this.#transaction(() => {
+        for (const { session, expires, envelope } of pending) {
+          this.#insert.run(this.#nextId++, session, expires, envelope);
+        }
+      });
+    } catch (error) {
+      for (const { session, reject } of pending) {
+        this.#count(session, -1);
+        reject(error);
+      }
+      return;
+    }
+    for (const { resolve } of pending) resolve();
+  }
+
+  #purge(): void {
+    const purged = this.#database
+      .prepare("DELETE FROM mailbox WHERE expires <= ? RETURNING session")
+      .all(unixNow());
+    for (const { session } of purged) this.#count(session as string, -1);
+  }
+
+  #transaction(work: () => void): void {
+    this.#database.exec("BEGIN IMMEDIATE");
+    try {
+      work();
+      this.#database.exec("COMMIT");
+    } catch (error) {
+      this.#database.exec("ROLLBACK");
+      throw error;
+    }
+  }
+
+  #count(session: string, change: number): void {
+    const count = (this.#counts.get(session) ?? 0) + change;
+    if (count > 0) this.#counts.set(session, count);
+    else this.#counts.delete(session);
+  }
+}
