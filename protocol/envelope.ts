@@ -3,10 +3,10 @@ import { type Envelope, EnvelopeSchema } from "./gen/types_pb.ts";
 import { readRouting } from "./routing.ts";
 
 /** What an envelope is made from: any of its fields, the rest at protobuf's defaults. */
-export type EnvelopeInit = MessageInitShape<typeof EnvelopeSchema>;
+export type EnvelopeInit = Exclude<MessageInitShape<typeof EnvelopeSchema>, Envelope>;
 
-/** Makes an envelope. */
-export function createEnvelope(fields: EnvelopeInit = {}): Envelope {
+/** Makes an envelope; fields that are undefined are absent. */
+export function createEnvelope(fields: EnvelopeInit | Envelope = {}): Envelope {
   return create(EnvelopeSchema, fields);
 }
 

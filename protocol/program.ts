@@ -181,9 +181,8 @@ async function configureLogs(lowestLevel: LogLevel): Promise<void> {
 
 /** Values come from anywhere: none may begin a new line or control a terminal. */
 function printable(value: unknown): string {
-  // deno-lint-ignore no-control-regex -- they are what is looked for
   return String(value).replace(
-    /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g,
+    /[\p{Cc}\u2028\u2029]/gu,
     (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,
   );
 }

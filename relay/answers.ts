@@ -13,11 +13,6 @@ const ERROR_EXPIRATION = 300n;
 /** What a pong has behind the payload of its ping. */
 const GREETING = new TextEncoder().encode("hello world");
 
-/** A session as an envelope's address: no connection field at all where there is none. */
-function address({ twin, connection }: Session) {
-  return connection === undefined ? { twin } : { twin, connection };
-}
-
 /**
  * The relay's own error answer to a request: code 0, unsigned, and without a source, by which clients
  * know it.
@@ -29,7 +24,7 @@ function address({ twin, connection }: Session) {
 export function errorAnswer(request: Routing, session: Session, message: string): Uint8Array {
   const answer = createEnvelope({
     uid: request.uid,
-    destination: address(session),
+    destination: session,
     expiration: ERROR_EXPIRATION,
     message: { case: "error", value: { code: 0, message } },
   });

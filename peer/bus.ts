@@ -1,0 +1,121 @@
+import { createClient, RESP_TYPES } from "@redis/client";
+import { getLogger } from "@logtape/logtape";
+import { RmbError } from "@rmb/protocol";
+
+const logger = getLogger(["rmb", "peer", "redis"]);
+
+/** Most entries of a list that local programs read; older ones are dropped, as in the reference. */
+const MAX_LIST = 10_000;
+/** Most entries popped at once. */
+const MAX_POP = 100;
+/** How long a pop waits for an entry, in seconds. */
+const POP_TIME = 1;
+/** Silence after which Redis is taken for dead, in milliseconds; it is pinged twice in that time. */
+const SILENCE = 10_000;
+/** Longest wait between attempts to connect, in milliseconds. */
+const MAX_RETRY = 2000;
+
+type Client = ReturnType<typeof connectClient>;
+
+/** The Redis that local programs and the gateway meet on. It connects again by itself. */
+export class Bus implements AsyncDisposable {
+  readonly #client: Client;
+  readonly #poppers = new Map<string, Client>();
+  readonly #url: string;
+
+  private constructor(url: string) {
+    this.#url = url;
+    this.#client = connectClient(url, "commands");
+  }
+
+  /** Connects, and waits for as long as Redis can't be reached. */
+  static async connect(url: string): Promise<Bus> {
+    const bus = new Bus(url);
+    await bus.#client.connect();
+    return bus;
+  }
+
+  /**
+   * Pops the entries on the right of a list, oldest first for those who push left. Waits up to a
+   * second for one.
+   *
+   * @returns Up to 100 entries, none if none came.
+   */
+  async pop(list: string): Promise<Uint8Array[]> {
+    // A connection of its own: a pop that waits blocks all that comes after it.
+    let client = this.#poppers.get(list);
+    if (client === undefined) {
+      client = connectClient(this.#url, list);
+      this.#poppers.set(list, client);
+      await client.connect();
+    }
+    const first = await client.brPop(list, POP_TIME);
+    if (first === null) return [];
+    const more = await client.rPopCount(list, MAX_POP - 1);
+    return [first.element, ...more ?? []] as unknown as Uint8Array[];
+  }
+
+  /** Pushes an entry to the left of a list, and drops the oldest above 10,000. */
+  async push(list: string, entry: string | Uint8Array, seconds?: number): Promise<void> {
+    const value = typeof entry === "string" ? entry : Buffer.from(entry);
+    await Promise.all([
+      this.#client.lPush(list, value),
+      this.#client.lTrim(list, 0, MAX_LIST - 1),
+      seconds !== undefined && this.#client.expire(list, seconds),
+    ]);
+  }
+
+  /** Sets a value that expires. */
+  async set(key: string, value: Uint8Array, seconds: number): Promise<void> {
+    await this.#client.setEx(key, seconds, Buffer.from(value));
+  }
+
+  /** Gets a value. */
+  async get(key: string): Promise<Uint8Array | undefined> {
+    return await this.#client.get(key) as unknown as Uint8Array | null ?? undefined;
+  }
+
+  /** Disconnects, after the commands under way. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const client of [this.#client, ...this.#poppers.values()]) {
+      if (client.isReady) await client.close().catch(() => {});
+      else client.destroy();
+    }
+  }
+}
+
+function connectClient(url: string, purpose: string) {
+  let down = false;
+  const client = createClient({
+    url,
+    commandOptions: { typeMapping: { [RESP_TYPES.BLOB_STRING]: Buffer } },
+    maintNotifications: "disabled",
+    pingInterval: SILENCE / 2,
+    socket: {
+      socketTimeout: SILENCE,
+      reconnectStrategy: (retries) =>
+        Math.min(50 * 2 ** Math.min(retries, 10), MAX_RETRY) * (0.5 + Math.random() / 2),
+    },
+  });
+  client.on("error", (error: Error) => {
+    if (!down) {
+      logger.error("Redis is not reachable ({purpose}): {error}", {
+        purpose,
+        error: error.message || error.constructor.name,
+      });
+    }
+    down = true;
+  });
+  client.on("ready", () => {
+    if (down) logger.info("Redis is back ({purpose})", { purpose });
+    down = false;
+  });
+  return client;
+}
+
+/** A Redis URL without its password, for messages. */
+export function redactUrl(url: string): string {
+  if (!URL.canParse(url)) throw new RmbError("Cannot use the Redis URL: it is not a URL");
+  const { protocol, host, pathname } = new URL(url);
+  return `${protocol}//${host}${pathname}`;
+}

@@ -1,0 +1,25 @@
+import { RmbError } from "@rmb/protocol";
+
+/** Error codes of gateways, as the reference has them. */
+export const ErrorCode = {
+  /** Of relays and services, and when a request can't be handed to the local side. */
+  none: 0,
+  expired: 102,
+  unknownTwin: 103,
+  badSignature: 104,
+  noPublicKey: 105,
+  decryptionFailed: 106,
+  other: 500,
+} as const;
+
+/** A message is refused, or can't be sent, with a code to tell who asked. */
+export class CodedError extends RmbError {
+  /** One of {@linkcode ErrorCode}. */
+  readonly code: number;
+
+  /** Makes one. */
+  constructor(code: number, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}

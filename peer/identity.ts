@@ -1,0 +1,139 @@
+import {
+  createEnvelope,
+  encodeEnvelope,
+  EncryptionError,
+  type EncryptionKeypair,
+  type Envelope,
+  type EnvelopeInit,
+  type Keypair,
+  type Session,
+  signEnvelope,
+  stampEnvelope,
+  timeLeft,
+  type Twin,
+  type TwinRegistry,
+  verifyEnvelope,
+} from "@rmb/protocol";
+import { CodedError, ErrorCode } from "./codes.ts";
+
+/** Longest envelope sent, in bytes: relays refuse frames of 64 MiB. */
+const MAX_ENVELOPE = 64 * 1024 * 1024 - 1;
+
+/** An envelope sealed: stamped, encrypted if its receiver has a key, and signed. */
+export interface SealedEnvelope {
+  readonly bytes: Uint8Array;
+  /** Seconds until it expires. */
+  readonly timeLeft: number;
+}
+
+/** A twin that sends and receives: its session and keys, and the registry it looks others up in. */
+export class Identity {
+  /** Its session; gateways have no session id. */
+  readonly session: Session;
+  /** Signs what it sends. */
+  readonly keypair: Keypair;
+  readonly #encryption: EncryptionKeypair | undefined;
+  readonly #registry: TwinRegistry;
+
+  /** Makes an identity. Without an encryption key pair it can only receive what is not encrypted. */
+  constructor(
+    twin: number,
+    keypair: Keypair,
+    encryption: EncryptionKeypair | undefined,
+    registry: TwinRegistry,
+  ) {
+    this.session = { twin };
+    this.keypair = keypair;
+    this.#encryption = encryption;
+    this.#registry = registry;
+  }
+
+  /**
+   * Makes an envelope ready to send.
+   *
+   * @param fields Its fields, without source and destination.
+   * @param destination Who it is for.
+   * @throws {CodedError} if it has expired, is too long, or the destination can't be looked up.
+   */
+  async seal(fields: EnvelopeInit, destination: Session): Promise<SealedEnvelope> {
+    const receiver = await this.#lookUp(destination.twin);
+    const envelope = createEnvelope({
+      ...fields,
+      source: this.session,
+      destination,
+    });
+    stampEnvelope(envelope);
+    const left = timeLeft(envelope);
+    if (left <= 0) throw new CodedError(ErrorCode.other, "message has expired");
+    const { payload } = envelope;
+    if (
+      payload.case === "plain" && receiver.pk !== undefined &&
+      this.#encryption?.accepts(receiver.pk)
+    ) {
+      const value = await this.#encryption.encrypt(payload.value, receiver.pk);
+      envelope.payload = { case: "cipher", value };
+    }
+    await signEnvelope(envelope, this.keypair);
+    const bytes = encodeEnvelope(envelope);
+    if (bytes.length > MAX_ENVELOPE) {
+      throw new CodedError(
+        ErrorCode.other,
+        `message of ${bytes.length} bytes is too long, at most ${MAX_ENVELOPE} can be sent`,
+      );
+    }
+    return { bytes, timeLeft: left };
+  }
+
+  /**
+   * Checks that an envelope is unexpired, signed by its source and for this session, and decrypts
+   * its payload.
+   *
+   * @param envelope As received; its payload becomes plain.
+   * @throws {CodedError} if not, with the code to tell its source.
+   */
+  async open(envelope: Envelope): Promise<void> {
+    if (timeLeft(envelope) <= 0) throw new CodedError(ErrorCode.expired, "message has expired");
+    if (isOfRelay(envelope)) return;
+    const sender = await this.#lookUp(envelope.source?.twin ?? 0);
+    if (!await verifyEnvelope(envelope, sender.account)) {
+      throw new CodedError(
+        ErrorCode.badSignature,
+        `signature does not hold for the account of twin ${sender.id}`,
+      );
+    }
+    const { destination, payload } = envelope;
+    if (destination?.twin !== this.session.twin || destination.connection !== undefined) {
+      throw new CodedError(ErrorCode.other, "message is for someone else");
+    }
+    if (payload.case !== "cipher") return;
+    if (sender.pk === undefined) {
+      throw new CodedError(ErrorCode.noPublicKey, `twin ${sender.id} has no pk to decrypt with`);
+    }
+    if (this.#encryption === undefined) {
+      throw new CodedError(ErrorCode.decryptionFailed, "receiver has no encryption key");
+    }
+    try {
+      const value = await this.#encryption.decrypt(payload.value, sender.pk);
+      envelope.payload = { case: "plain", value };
+    } catch (cause) {
+      if (!(cause instanceof EncryptionError)) throw cause;
+      throw new CodedError(ErrorCode.decryptionFailed, cause.message, { cause });
+    }
+  }
+
+  async #lookUp(id: number): Promise<Twin> {
+    let twin: Twin | undefined;
+    try {
+      twin = id === 0 ? undefined : await this.#registry.twin(id);
+    } catch (cause) {
+      throw new CodedError(ErrorCode.other, `twin ${id} can't be looked up now`, { cause });
+    }
+    if (twin === undefined) throw new CodedError(ErrorCode.unknownTwin, `twin ${id} is unknown`);
+    return twin;
+  }
+}
+
+/** Whether an envelope is a relay's own error: the one thing that need not be signed. */
+export function isOfRelay({ message, source }: Envelope): boolean {
+  return message.case === "error" && (source?.twin ?? 0) === 0;
+}

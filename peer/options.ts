@@ -1,0 +1,134 @@
+import {
+  EncryptionKeypair,
+  FormatError,
+  Keypair,
+  type KeyType,
+  parseRelayUrl,
+  SecretError,
+} from "@rmb/protocol";
+import { parsed, readOptions } from "@rmb/protocol/program";
+import { object, or } from "@optique/core/constructs";
+import { message } from "@optique/core/message";
+import { map, multiple, withDefault } from "@optique/core/modifiers";
+import { flag, option } from "@optique/core/primitives";
+import { choice, string } from "@optique/core/valueparser";
+import manifest from "./deno.json" with { type: "json" };
+
+/** Largest file that a mnemonic is read from, in bytes. */
+const MAX_MNEMONIC_FILE = 4096;
+
+/** The options of `rmb-peer`. */
+const parser = object({
+  secret: or(
+    object({
+      mnemonic: option("-m", "--mnemonic", "--mnemonics", string({ metavar: "WORDS" }), {
+        description:
+          message`Secret of the twin: a mnemonic, or any other Substrate secret. Others on this machine can see it in the list of processes: rather use a file or the environment.`,
+      }),
+    }),
+    object({
+      mnemonicFile: option("--mnemonic-file", string({ metavar: "FILE" }), {
+        description: message`File with the mnemonic.`,
+      }),
+    }),
+    object({
+      seed: option("--seed", string({ metavar: "HEX" }), {
+        description:
+          message`Secret of the twin as 32 bytes in hexadecimal, for which the same holds.`,
+      }),
+    }),
+  ),
+  keyType: withDefault(
+    option("-k", "--key-type", choice(["sr25519", "ed25519"]), {
+      description: message`Kind of the twin's key.`,
+    }),
+    "sr25519" as KeyType,
+  ),
+  redis: withDefault(
+    option("-r", "--redis", parsed("URL", "redis://localhost:6379", parseRedisUrl), {
+      description: message`Redis that local programs use.`,
+    }),
+    "redis://localhost:6379",
+  ),
+  twins: option("--twins", string({ metavar: "FILE" }), {
+    description: message`JSON file that says who twins are.`,
+    errors: { missing: message`--twins is missing: name the file that says who twins are.` },
+  }),
+  relay: option("--relay", parsed("URL", "ws://localhost:8080", checkRelayUrl), {
+    description: message`Relay to connect to, for example ws://localhost:8080.`,
+    errors: { missing: message`--relay is missing: name the relay to connect to.` },
+  }),
+  noUpdate: option("--no-update", {
+    description: message`Do not publish the twin's relay and encryption key; warn if they differ.`,
+  }),
+  verbosity: map(
+    multiple(flag("-d", "--debug", { description: message`Log every message; twice: and all.` })),
+    (flags) => flags.length,
+  ),
+});
+
+function parseRedisUrl(text: string): string {
+  if (!/^rediss?:/.test(text) || !URL.canParse(text)) {
+    // Not quoted: it may have a password.
+    throw new FormatError("Cannot use the Redis URL: expected redis://host:port");
+  }
+  return text;
+}
+
+function checkRelayUrl(text: string): string {
+  parseRelayUrl(text);
+  return text;
+}
+
+/** Reads the options of `rmb-peer` from its arguments and environment. */
+export function parseOptions(args: readonly string[]) {
+  const secretOptions = ["-m", "--mnemonic", "--mnemonics", "--mnemonic-file", "--seed"];
+  return readOptions({
+    name: "rmb-peer",
+    brief: message`Gateway of RMB: local programs send and serve requests by plain JSON in Redis.`,
+    version: manifest.version,
+    parser,
+    prefix: "RMB_PEER_",
+    environment: [
+      { name: "mnemonic", instead: secretOptions },
+      { name: "mnemonic-file", instead: secretOptions },
+      { name: "seed", instead: secretOptions },
+      { name: "key-type", instead: ["-k"] },
+      { name: "redis", instead: ["-r"] },
+      { name: "twins" },
+      { name: "relay" },
+      { name: "no-update", flag: true },
+      { name: "debug", instead: ["-d"], flag: true },
+    ],
+  }, args);
+}
+
+/** The options as they were given. */
+export type Options = ReturnType<typeof parseOptions>;
+
+/** Makes the key pairs of the secret that the options name. */
+export async function readKeys(
+  { secret, keyType }: Pick<Options, "secret" | "keyType">,
+): Promise<{ keypair: Keypair; encryption: EncryptionKeypair | undefined }> {
+  const text = "mnemonic" in secret
+    ? secret.mnemonic
+    : "seed" in secret
+    ? `0x${secret.seed.replace(/^0x/, "")}`
+    : await readMnemonicFile(secret.mnemonicFile);
+  return {
+    keypair: Keypair.fromSecret(text, keyType),
+    encryption: EncryptionKeypair.fromSecret(text),
+  };
+}
+
+async function readMnemonicFile(path: string): Promise<string> {
+  try {
+    const { size } = await Deno.stat(path);
+    if (size > MAX_MNEMONIC_FILE) throw new SecretError(`it has ${size} bytes`);
+    return await Deno.readTextFile(path);
+  } catch (cause) {
+    throw new SecretError(`Cannot read mnemonic file "${path}": ${(cause as Error).message}`, {
+      cause,
+    });
+  }
+}
