@@ -1,5 +1,7 @@
 import { getLogger } from "@logtape/logtape";
 import {
+  decodeEnvelope,
+  formatHex,
   formatSession,
   readRouting,
   type Routing,
@@ -24,6 +26,9 @@ const OVERLOADED = "relay is overloaded, try again later";
 
 /** Seconds after which an answer of the relay's own need not be delivered any more. */
 const ANSWER_TIME = 300;
+
+/** How many bytes of an encrypted payload are logged when everything is. */
+const LOGGED_CIPHER = 32;
 
 /** What a router is made from. */
 export interface RouterOptions {
@@ -224,13 +229,22 @@ function hasTag(tags: string | undefined, token: string): boolean {
   return tags !== undefined && tags.includes(token) && tags.split(/[\s,]+/).includes(token);
 }
 
-/** Logs a message as the relay sees it; its payload, encrypted or not, never as it is. */
+/** Logs a message as the relay sees it; what is not encrypted of its payload stays out of the log. */
 function logMessage(routing: Routing, bytes: Uint8Array): void {
-  logger.debug("{kind} {uid} from {source} to {destination}, {size} bytes", {
+  const fields = {
     kind: routing.kind ?? "nothing",
     uid: routing.uid,
     source: formatSession(routing.source),
     destination: formatSession(routing.destination),
     size: bytes.length,
+  };
+  logger.debug("{kind} {uid} from {source} to {destination}, {size} bytes", fields);
+  if (!logger.isEnabledFor("trace")) return;
+  const { payload } = decodeEnvelope(bytes);
+  if (payload.case !== "cipher") return;
+  logger.trace("payload of {kind} {uid}: {cipher}, {length} bytes", {
+    ...fields,
+    cipher: `${formatHex(payload.value.subarray(0, LOGGED_CIPHER))}…`,
+    length: payload.value.length,
   });
 }
