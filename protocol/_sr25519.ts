@@ -12,10 +12,20 @@ import type { Junction } from "./secret.ts";
 /** The part of the module's own exports that its type declarations leave out. */
 interface SchnorrkelMemory {
   readonly memory: WebAssembly.Memory;
+  __wbindgen_malloc(size: number, alignment: number): number;
+  __wbindgen_free(pointer: number, size: number, alignment: number): void;
   /** Moves the stack pointer and returns where it then is. */
   __wbindgen_add_to_stack_pointer(delta: number): number;
 }
 const instance = (schnorrkel as unknown as { __wasm: SchnorrkelMemory }).__wasm;
+
+/**
+ * What the allocator has at hand from the start, in bytes. With nothing at hand it would take new
+ * pages from the system after every abort, and those can't be given back.
+ */
+const POOL = 256 * 1024;
+instance.__wbindgen_free(instance.__wbindgen_malloc(POOL, 1), POOL, 1);
+
 const initialMemory = new Uint8Array(instance.memory.buffer).slice();
 const initialStackPointer = instance.__wbindgen_add_to_stack_pointer(0);
 
