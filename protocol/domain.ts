@@ -43,12 +43,20 @@ export function relayDomain(url: string): string {
 export function parseRelayUrl(text: string): URL {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (url === undefined || !["ws:", "wss:"].includes(url.protocol) || url.hostname === "") {
-    throw new FormatError(`Cannot use relay URL "${text}": expected ws://host or wss://host`);
+    throw new FormatError(
+      `Cannot use relay URL "${withoutUser(text)}": expected ws://host or wss://host`,
+    );
   }
   if (url.username !== "" || url.password !== "" || url.search !== "" || url.hash !== "") {
     throw new FormatError(
       `Cannot use the URL of relay "${url.host}": it must have no user, query or fragment`,
     );
   }
+  url.search = url.hash = ""; // A bare "?" or "#" may be there yet.
   return url;
+}
+
+/** Text that may be a URL as an error message shows it: without a password, and not too long. */
+function withoutUser(text: string): string {
+  return text.slice(text.lastIndexOf("@") + 1).slice(0, 80);
 }
