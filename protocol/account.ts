@@ -52,7 +52,7 @@ export function parseAccount(text: string): Uint8Array {
  * @throws {FormatError} if the text is not that.
  */
 export function parseHex(text: string): Uint8Array {
-  if (!/^0x(?:[0-9a-f]{2})*$/i.test(text)) {
+  if (!/^0x(?:[0-9a-fA-F]{2})*$/.test(text)) {
     throw new FormatError(
       `Cannot read bytes: expected "0x" and hexadecimal digits, got "${text.slice(0, 80)}"`,
     );
