@@ -47,14 +47,15 @@ export class FileRegistry implements TwinRegistry {
   readonly #watcher: Deno.FsWatcher;
   readonly #watching: Promise<void>;
   #timer: ReturnType<typeof setTimeout> | undefined;
-  #twins: ReadonlyMap<number, Twin>;
+  #reloading: Promise<void> = Promise.resolve();
+  #version = 0;
+  #twins: ReadonlyMap<number, Twin> = new Map();
   #idByAccount: ReadonlyMap<string, number> = new Map();
   #complaint = "";
 
   private constructor(path: string, twins: ReadonlyMap<number, Twin>, watcher: Deno.FsWatcher) {
     this.#path = path;
-    this.#twins = twins;
-    this.#index();
+    this.#take(twins);
     this.#watcher = watcher;
     this.#watching = this.#watch();
   }
@@ -99,7 +100,7 @@ export class FileRegistry implements TwinRegistry {
       using lock = await Deno.open(`${this.#path}.lock`, { create: true, write: true });
       await lock.lock(true);
       const file = await readTwins(this.#path);
-      const entry = file.twins.find((entry) => entry.id === id);
+      const entry = file.twins.find((entry) => entry?.id === id);
       if (entry === undefined) {
         throw new RegistryError(`Cannot update twin ${id}: "${this.#path}" has no such twin`);
       }
@@ -109,8 +110,7 @@ export class FileRegistry implements TwinRegistry {
       const fresh = `${this.#path}.${crypto.randomUUID()}`;
       await Deno.writeTextFile(fresh, JSON.stringify(file, null, 2) + "\n");
       await Deno.rename(fresh, this.#path);
-      this.#twins = twins;
-      this.#index();
+      this.#take(twins);
     } catch (cause) {
       if (cause instanceof RegistryError) throw cause;
       throw new RegistryError(
@@ -122,23 +122,28 @@ export class FileRegistry implements TwinRegistry {
 
   /** Stops watching the file. */
   async [Symbol.asyncDispose](): Promise<void> {
-    clearTimeout(this.#timer);
     this.#watcher.close();
     await this.#watching;
+    clearTimeout(this.#timer);
+    await this.#reloading;
   }
 
   async #watch(): Promise<void> {
     for await (const event of this.#watcher) {
       if (event.kind === "access" || !event.paths.includes(this.#path)) continue;
       clearTimeout(this.#timer);
-      this.#timer = setTimeout(() => this.#reload(), SETTLE);
+      this.#timer = setTimeout(() => {
+        this.#reloading = this.#reloading.then(() => this.#reload());
+      }, SETTLE);
     }
   }
 
   async #reload(): Promise<void> {
+    const version = this.#version;
     try {
-      this.#twins = parseTwins(await readTwins(this.#path), this.#path);
-      this.#index();
+      const twins = parseTwins(await readTwins(this.#path), this.#path);
+      // Updated meanwhile: this may be older, and the update's own event will have it read again.
+      if (version === this.#version) this.#take(twins);
       this.#complaint = "";
     } catch (error) {
       const complaint = describe(error);
@@ -149,7 +154,9 @@ export class FileRegistry implements TwinRegistry {
     }
   }
 
-  #index(): void {
+  #take(twins: ReadonlyMap<number, Twin>): void {
+    this.#version++;
+    this.#twins = twins;
     this.#idByAccount = new Map(
       [...this.#twins.values()].map(({ account, id }) => [formatHex(account), id]),
     );
@@ -202,11 +209,12 @@ function parseTwin(entry: Entry): Twin {
       throw new FormatError(`"${name}" of twin ${id} must be text or null`);
     }
   }
+  const key = parseHex(pk || "0x");
   return {
     id,
     account: parseAccount(account),
     relays: parseRelayDomains(relay ?? ""),
-    pk: pk ? parseHex(pk) : undefined,
+    pk: key.length > 0 ? key : undefined,
   };
 }
 
