@@ -194,6 +194,7 @@ export class RelayConnection implements AsyncDisposable {
   async #connectOnce(): Promise<string> {
     const url = new URL(this.#url);
     url.search = await createToken(this.#options.keypair, this.#options.session);
+    if (this.#closing.signal.aborted) return "closed";
     const socket = new WebSocket(url);
     socket.binaryType = "arraybuffer";
     const { promise: ended, resolve: end } = Promise.withResolvers<string>();
@@ -235,7 +236,7 @@ export class RelayConnection implements AsyncDisposable {
       end(`${host} closed the connection (${code}${reason && `: ${reason}`})`);
 
     const reason = await ended;
-    const refused = !this.connected && reason.includes("401");
+    const refused = !this.connected && reason.endsWith("status code: 401");
     this.#socket = undefined;
     timers.forEach(clearTimeout);
     this.#closing.signal.removeEventListener("abort", abort);
