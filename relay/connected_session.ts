@@ -7,7 +7,9 @@ const logger = getLogger(["rmb", "relay", "session"]);
 
 /** Bytes handed to a socket and not taken by the kernel above which messages go to the mailbox. */
 const MAX_BUFFERED = 1024 * 1024;
-/** How often it is looked whether the kernel took them, in milliseconds. */
+/** Turns of the event loop after which the kernel has what it takes at once. */
+const SETTLE_TURNS = 2;
+/** How often it is looked whether the kernel took the rest, in milliseconds. */
 const SETTLE_INTERVAL = 5;
 /** The same while the mailbox waits for it: soon at first, then less and less often. */
 const ROOM_INTERVALS = [1, 50] as const;
@@ -38,12 +40,14 @@ export class ConnectedSession {
   readonly #mailbox: Mailbox;
   readonly #metrics: RelayMetrics;
   readonly #unsent = new UnsentMessages<Handed>();
-  readonly #end: () => void;
-  #endReason: SessionEnd | undefined;
+  readonly #finish: () => void;
+  /** Why it ends, once it does. */
+  #end: SessionEnd | undefined;
   /** Whether messages go straight to the socket. */
   #direct = false;
   /** Counts the messages sent to the mailbox, to know when it is empty for certain. */
   #appended = 0;
+  #settling = false;
   #settleTimer: ReturnType<typeof setTimeout> | undefined;
   /** Ids of messages out of the mailbox that the kernel has: to be removed. */
   readonly #delivered: QueuedEnvelope["id"][] = [];
@@ -67,9 +71,12 @@ export class ConnectedSession {
     this.#mailbox = mailbox;
     this.#metrics = metrics;
     const { promise: closed, resolve } = Promise.withResolvers<void>();
-    this.#end = resolve;
+    this.#finish = resolve;
     socket.onerror = () => {}; // A close event follows, with the reason if there is one.
-    socket.onclose = ({ code, reason }) => this.#closed("closed", `${code} ${reason}`.trim());
+    socket.onclose = ({ code, reason }) => {
+      this.#end = "closed";
+      this.#closed(`${code} ${reason}`.trim());
+    };
     metrics.sessions++;
     this.#reading = before.then(() => this.#readMailbox());
     this.ended = closed.then(() => this.#reading).then(() => this.#putBack());
@@ -102,18 +109,21 @@ export class ConnectedSession {
    * @param reason What the client is told.
    */
   close(end: SessionEnd, code: number, reason: string): void {
-    if (this.#endReason !== undefined) return;
-    this.#direct = false;
+    if (this.#end !== undefined) return;
     this.#settle();
+    this.#end = end;
+    this.#direct = false;
     try {
       this.#socket.close(code, reason);
     } catch {
       // It is not open any more.
     }
-    const timer = setTimeout(() => this.#closed(end, reason), CLOSE_TIME);
-    this.#socket.onclose = () => {
+    const timer = setTimeout(() => this.#closed(reason), CLOSE_TIME);
+    this.#socket.onclose = (event) => {
       clearTimeout(timer);
-      this.#closed(end, reason);
+      // A client that answers with our code has read all that was sent before it.
+      if (event.code === code) this.#settleDownTo(0);
+      this.#closed(reason);
     };
   }
 
@@ -123,22 +133,31 @@ export class ConnectedSession {
     this.#unsent.push(handed, envelope.length);
     this.#metrics.sent++;
     this.#metrics.sentBytes += envelope.length;
-    if (this.#settleTimer === undefined) this.#settle();
+    if (!this.#settling) this.#settleLater(SETTLE_TURNS);
   }
 
-  /** Takes note of what the kernel has, and looks again soon if that is not yet all. */
+  /** Takes note of what the kernel has when it may have more, until it has all. */
+  #settleLater(turns: number): void {
+    this.#settling = this.#open && this.#unsent.length > 0;
+    if (!this.#settling) return;
+    const settle = () => {
+      this.#settle();
+      this.#settleLater(turns - 1);
+    };
+    if (turns > 0) setImmediate(settle);
+    else this.#settleTimer = setTimeout(settle, SETTLE_INTERVAL);
+  }
+
+  /** Takes note of what the kernel has. */
   #settle(): void {
-    clearTimeout(this.#settleTimer);
-    this.#settleTimer = undefined;
-    if (this.#endReason !== undefined) return;
-    // A closed socket's `bufferedAmount` is 0 whatever was sent: the last one before counts.
-    if (this.#socket.readyState === WebSocket.CLOSED) return;
-    this.#unsent.settle(this.#socket.bufferedAmount, (handed) => {
+    // Only an open socket says truly what it still has: the last time counts.
+    if (this.#open) this.#settleDownTo(this.#socket.bufferedAmount);
+  }
+
+  #settleDownTo(bufferedAmount: number): void {
+    this.#unsent.settle(bufferedAmount, (handed) => {
       if ("id" in handed) this.#delivered.push(handed.id);
     });
-    if (this.#unsent.length > 0) {
-      this.#settleTimer = setTimeout(() => this.#settle(), SETTLE_INTERVAL);
-    }
   }
 
   /** Sends what waits in the mailbox, until nothing does; then messages go straight to the socket. */
@@ -186,31 +205,32 @@ export class ConnectedSession {
   }
 
   get #open(): boolean {
-    return this.#endReason === undefined && this.#socket.readyState === WebSocket.OPEN;
+    return this.#end === undefined && this.#socket.readyState === WebSocket.OPEN;
   }
 
   async #removeDelivered(): Promise<void> {
-    if (this.#delivered.length === 0) return;
-    await this.#mailbox.remove(this.name, this.#delivered.splice(0));
+    const ids = this.#delivered.slice();
+    if (ids.length === 0) return;
+    await this.#mailbox.remove(this.name, ids);
+    this.#delivered.splice(0, ids.length);
   }
 
-  #closed(end: SessionEnd, reason: string): void {
-    if (this.#endReason !== undefined) return;
-    this.#endReason = end;
+  #closed(reason: string): void {
+    this.#socket.onclose = null; // Some sockets say it twice.
     this.#direct = false;
     clearTimeout(this.#settleTimer);
     this.#metrics.sessions--;
-    this.#metrics.evictions.inc({ reason: end });
+    this.#metrics.evictions.inc({ reason: this.#end! });
     logger.info("session {session} ended: {reason}", { session: this.name, reason });
-    this.#end();
+    this.#finish();
   }
 
   /** Gives the mailbox what the kernel has not got; what came out of the mailbox is still there. */
   async #putBack(): Promise<void> {
     const unsent = this.#unsent.takeAll().filter((handed) => !("id" in handed)) as QueuedAgain[];
     try {
-      await this.#removeDelivered();
       if (unsent.length > 0) await this.#mailbox.putBack(this.name, unsent);
+      await this.#removeDelivered();
     } catch (error) {
       this.#metrics.storeErrors++;
       logger.error("{count} messages for session {session} are lost: {error}", {

@@ -88,9 +88,11 @@ export class Relay implements AsyncDisposable {
    * not got into the mailbox.
    */
   async [Symbol.asyncDispose](): Promise<void> {
-    const stopped = this.#server.shutdown();
-    await this.#router.close();
-    await stopped;
+    // First the sessions: the server would close their sockets itself, and what those had not sent
+    // could not be told any more.
+    const disconnected = this.#router.close();
+    await this.#server.shutdown();
+    await disconnected;
   }
 
   #serve(request: Request): Response | Promise<Response> {
