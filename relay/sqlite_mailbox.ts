@@ -1,3 +1,4 @@
+import { getLogger } from "@logtape/logtape";
 import { DatabaseSync, type StatementSync } from "node:sqlite";
 import {
   type Mailbox,
@@ -7,6 +8,8 @@ import {
   type QueuedEnvelope,
 } from "./mailbox.ts";
 import { unixNow } from "@rmb/protocol";
+
+const logger = getLogger(["rmb", "relay", "mailbox"]);
 
 /** How long appended envelopes are gathered for one transaction, in milliseconds. */
 const GATHER = 1;
@@ -33,6 +36,7 @@ export class SqliteMailbox implements Mailbox {
   readonly #insert: StatementSync;
   readonly #select: StatementSync;
   readonly #delete: StatementSync;
+  readonly #purgeExpired: StatementSync;
   readonly #purgeTimer: ReturnType<typeof setInterval>;
   /** How many envelopes wait for a session, those not yet stored included; none for 0. */
   readonly #counts = new Map<string, number>();
@@ -70,6 +74,9 @@ export class SqliteMailbox implements Mailbox {
       "SELECT id, envelope FROM mailbox WHERE session = ? AND expires > ? ORDER BY id LIMIT ?",
     );
     this.#delete = this.#database.prepare("DELETE FROM mailbox WHERE id = ?");
+    this.#purgeExpired = this.#database.prepare(
+      "DELETE FROM mailbox WHERE expires <= ? RETURNING session",
+    );
     const counts = this.#database.prepare(
       "SELECT session, count(*) n FROM mailbox GROUP BY session",
     );
@@ -85,11 +92,12 @@ export class SqliteMailbox implements Mailbox {
 
   /** Adds an envelope at the end of a session's queue. */
   append(session: string, envelope: Uint8Array, expires: number): Promise<void> {
-    const count = this.#counts.get(session) ?? 0;
-    if (count >= MAX_QUEUED) {
-      return Promise.reject(new MailboxFullError(`${count} messages wait for session ${session}`));
+    if (this.#isFull(session)) this.#purge();
+    if (this.#isFull(session)) {
+      const reason = `${MAX_QUEUED} messages wait for session ${session}`;
+      return Promise.reject(new MailboxFullError(reason));
     }
-    this.#counts.set(session, count + 1);
+    this.#count(session, 1);
     return new Promise((resolve, reject) => {
       this.#pending.push({ session, envelope, expires, resolve, reject });
       this.#flushTimer ??= setTimeout(() => this.#flush(), GATHER);
@@ -164,11 +172,18 @@ export class SqliteMailbox implements Mailbox {
     for (const { resolve } of pending) resolve();
   }
 
+  #isFull(session: string): boolean {
+    return (this.#counts.get(session) ?? 0) >= MAX_QUEUED;
+  }
+
+  /** Deletes what has expired. Failing does no harm: it is not read, and will be tried again. */
   #purge(): void {
-    const purged = this.#database
-      .prepare("DELETE FROM mailbox WHERE expires <= ? RETURNING session")
-      .all(unixNow());
-    for (const { session } of purged) this.#count(session as string, -1);
+    try {
+      const purged = this.#purgeExpired.all(unixNow());
+      for (const { session } of purged) this.#count(session as string, -1);
+    } catch (error) {
+      logger.error("expired messages can't be deleted: {error}", { error: String(error) });
+    }
   }
 
   #transaction(work: () => void): void {

@@ -1,0 +1,44 @@
+import assert from "node:assert/strict";
+import { DatabaseSync } from "node:sqlite";
+import { unixNow } from "@rmb/protocol";
+import { type MailboxStore, testMailbox } from "./mailbox_contract.ts";
+import { SqliteMailbox } from "./sqlite_mailbox.ts";
+
+async function makeStore(): Promise<MailboxStore & { path: string }> {
+  const folder = await Deno.makeTempDir({ prefix: "rmb-" });
+  const path = `${folder}/mailbox.db`;
+  return {
+    path,
+    open: () => Promise.resolve(new SqliteMailbox(path)),
+    [Symbol.asyncDispose]: () => Deno.remove(folder, { recursive: true }),
+  };
+}
+
+testMailbox("SqliteMailbox", makeStore);
+
+Deno.test("SqliteMailbox lets no other process have its file", async () => {
+  await using store = await makeStore();
+  await using mailbox = await store.open();
+  await mailbox.append("7", Uint8Array.of(1), unixNow() + 60);
+  assert.throws(() => new SqliteMailbox(store.path), /locked/);
+});
+
+Deno.test("SqliteMailbox refuses a file that is something else, and leaves it as it is", async () => {
+  await using store = await makeStore();
+  await Deno.writeTextFile(store.path, "precious ".repeat(1000));
+  assert.throws(() => new SqliteMailbox(store.path), /not a database/);
+  assert.equal(await Deno.readTextFile(store.path), "precious ".repeat(1000));
+});
+
+Deno.test("SqliteMailbox deletes what has expired from its file when it is opened", async () => {
+  await using store = await makeStore();
+  {
+    await using mailbox = await store.open();
+    for (const expires of [0, unixNow() - 1, unixNow() + 60]) {
+      await mailbox.append("7", Uint8Array.of(1), expires);
+    }
+  }
+  await (await store.open())[Symbol.asyncDispose]();
+  using database = new DatabaseSync(store.path);
+  assert.equal(database.prepare("SELECT count(*) n FROM mailbox").get()?.n, 1);
+});
