@@ -174,6 +174,7 @@ export class Router {
       routing.timestamp + routing.expiration,
       unixNow() + MAX_QUEUED_TIME,
     );
+    if (connected === undefined) logger.debug("{uid} waits in the mailbox", { uid: routing.uid });
     const stored = connected === undefined
       ? this.#options.mailbox.append(name, bytes, expires)
       : connected.deliver(bytes, expires);
