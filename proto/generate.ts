@@ -33,6 +33,19 @@ async function generate(proto: string, out: string): Promise<void> {
   if (!success) throw new Error(`buf could not generate "${proto}"`);
 }
 
+/**
+ * Has message types name themselves where they would refer to the library's type: what our packages
+ * publish is documented here, theirs is not.
+ */
+function standAlone(code: string): string {
+  return code
+    .replaceAll(
+      /Message<"([\w.]+)"> & \{/g,
+      '{\n  /** The message\'s full name. */\n  readonly $typeName: "$1";\n',
+    )
+    .replace('import type { Message } from "@bufbuild/protobuf";\n', "");
+}
+
 const check = Deno.args.includes("--check");
 const scratch = await Deno.makeTempDir({ prefix: "rmb-generate-" });
 let stale = 0;
@@ -40,7 +53,7 @@ try {
   for (const { proto, folder } of TARGETS) {
     await generate(proto, scratch);
     const name = proto.replace(".proto", "_pb.ts");
-    const fresh = await Deno.readTextFile(`${scratch}/${name}`);
+    const fresh = standAlone(await Deno.readTextFile(`${scratch}/${name}`));
     const target = new URL(`${folder}/${name}`, root);
     if (check) {
       const current = await Deno.readTextFile(target).catch(() => "");

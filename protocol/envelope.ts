@@ -1,13 +1,29 @@
 import { create, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { type Envelope, EnvelopeSchema } from "./gen/types_pb.ts";
 import { readRouting } from "./routing.ts";
+import type { Session } from "./session.ts";
 
 /** What an envelope is made from: any of its fields, the rest at protobuf's defaults. */
-export type EnvelopeInit = Exclude<MessageInitShape<typeof EnvelopeSchema>, Envelope>;
+export interface EnvelopeInit
+  extends Partial<Omit<Envelope, "$typeName" | "source" | "destination" | "message">> {
+  /** Who sends it. */
+  source?: Session | undefined;
+  /** Who it is for. */
+  destination?: Session | undefined;
+  /** What it is. */
+  message?: MessageInit;
+}
+
+/** The `message` that an envelope is made from. */
+export type MessageInit =
+  | { case: "request"; value: { command: string } }
+  | { case: "response" | "ping" | "pong"; value: Record<never, never> }
+  | { case: "error"; value: { code: number; message: string } }
+  | { case: undefined; value?: undefined };
 
 /** Makes an envelope; fields that are undefined are absent. */
 export function createEnvelope(fields: EnvelopeInit | Envelope = {}): Envelope {
-  return create(EnvelopeSchema, fields);
+  return create(EnvelopeSchema, fields as MessageInitShape<typeof EnvelopeSchema>);
 }
 
 /** Encodes an envelope as protobuf. */

@@ -24,6 +24,7 @@ export {
   decodeEnvelope,
   encodeEnvelope,
   type EnvelopeInit,
+  type MessageInit,
   stampEnvelope,
   timeLeft,
   unixNow,
@@ -46,7 +47,6 @@ export type {
   Request as RequestMessage,
   Response as ResponseMessage,
 } from "./gen/types_pb.ts";
-export { EnvelopeSchema } from "./gen/types_pb.ts";
 export { Keypair, type KeyType, verifySignature } from "./keys.ts";
 export { type MessageKind, readRouting, type Routing } from "./routing.ts";
 export { type Junction, parseSecret, type Secret } from "./secret.ts";
@@ -65,5 +65,3 @@ export {
 } from "./token.ts";
 export type { Twin, TwinRegistry, TwinUpdate } from "./twin.ts";
 export { UnsentMessages } from "./unsent.ts";
-export type { Message as ProtobufMessage, MessageInitShape } from "@bufbuild/protobuf";
-export type { GenMessage as ProtobufSchema } from "@bufbuild/protobuf/codegenv2";

@@ -5,21 +5,20 @@
  * @module
  */
 import { configure, getTextFormatter, type LogLevel, type LogRecord } from "@logtape/logtape";
-import { type Message, message, optionNames, text } from "@optique/core/message";
-import type { InferValue, Parser } from "@optique/core/parser";
-import type { ValueParser } from "@optique/core/valueparser";
+import { message, optionNames, text } from "@optique/core/message";
+import type { Parser } from "@optique/core/parser";
 import { run } from "@optique/run";
 
 /** A program's command line. */
-export interface CommandLine<P extends Parser<"sync", unknown, unknown>> {
+export interface CommandLine {
   /** Name of the program. */
   readonly name: string;
   /** What it does, in a line. */
-  readonly brief: Message;
+  readonly brief: string;
   /** Its version. */
   readonly version: string;
-  /** Its options. */
-  readonly parser: P;
+  /** Its options: an Optique parser. */
+  readonly parser: object;
   /** What the names of its environment variables begin with, for example `RMB_RELAY_`. */
   readonly prefix: string;
   /** The options that can come from the environment. */
@@ -29,15 +28,17 @@ export interface CommandLine<P extends Parser<"sync", unknown, unknown>> {
 /**
  * Reads a program's options from its arguments and its environment. Answers `--help`, `--version` and
  * `--completion` itself, and ends the process with code 2 for wrong usage.
+ *
+ * @typeParam T What the parser makes of them: Optique's `InferValue` of it.
  */
-export function readOptions<P extends Parser<"sync", unknown, unknown>>(
-  { name, brief, version, parser, prefix, environment }: CommandLine<P>,
+export function readOptions<T>(
+  { name, brief, version, parser, prefix, environment }: CommandLine,
   args: readonly string[],
-): InferValue<P> {
-  return run(parser, {
+): T {
+  return run(parser as Parser<"sync", T, unknown>, {
     programName: name,
     args: withEnvironment(args, prefix, environment),
-    brief,
+    brief: message`${text(brief)}`,
     footer: message`Every option can also come from the environment: ${
       text(`${prefix}${environment[0]?.name.toUpperCase()}`)
     } is ${optionNames([`--${environment[0]?.name}`])}, and so on.`,
@@ -47,6 +48,23 @@ export function readOptions<P extends Parser<"sync", unknown, unknown>>(
     showDefault: true,
     errorExitCode: 2,
   });
+}
+
+/** A value of an option, as Optique parses it. */
+export interface ParsedValue<T> {
+  /** It is parsed at once. */
+  readonly mode: "sync";
+  /** What the help calls it, not empty. */
+  // deno-lint-ignore no-explicit-any -- this is how Optique says "not empty"
+  readonly metavar: `${any}${string}`;
+  /** Any such value. */
+  readonly placeholder: T;
+  /** Reads it, or says why it can't. */
+  parse(input: string):
+    | { readonly success: true; readonly value: T }
+    | { readonly success: false; readonly error: readonly { type: "text"; text: string }[] };
+  /** Writes it. */
+  format(value: T): string;
 }
 
 /**
@@ -60,10 +78,10 @@ export function parsed<T>(
   metavar: Uppercase<string>,
   placeholder: T,
   parse: (text: string) => T,
-): ValueParser<"sync", T> {
+): ParsedValue<T> {
   return {
     mode: "sync",
-    metavar: metavar as ValueParser["metavar"],
+    metavar: metavar as ParsedValue<T>["metavar"],
     placeholder,
     parse(input) {
       try {

@@ -84,7 +84,7 @@ Deno.test("the challenge is the same for absent and empty optional text and addr
     schema: "",
     federation: "",
     source: { twin: 0, connection: "" },
-    destination: {},
+    destination: { twin: 0 },
   });
   assert.deepEqual(challenge(empty), challenge(createEnvelope()));
 });

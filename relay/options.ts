@@ -3,6 +3,7 @@ import { parsed, readOptions } from "@rmb/protocol/program";
 import { object } from "@optique/core/constructs";
 import { message } from "@optique/core/message";
 import { map, multiple, withDefault } from "@optique/core/modifiers";
+import type { InferValue } from "@optique/core/parser";
 import { flag, option } from "@optique/core/primitives";
 import { integer, string } from "@optique/core/valueparser";
 import manifest from "./deno.json" with { type: "json" };
@@ -65,10 +66,9 @@ const parser = object({
 
 /** Reads the options of `rmb-relay` from its arguments and environment. */
 export function parseOptions(args: readonly string[]) {
-  return readOptions({
+  return readOptions<InferValue<typeof parser>>({
     name: "rmb-relay",
-    brief:
-      message`Relay of RMB: passes on what twins send each other, or keeps it for who is away.`,
+    brief: "Relay of RMB: passes on what twins send each other, or keeps it for who is away.",
     version: manifest.version,
     parser,
     prefix: "RMB_RELAY_",

@@ -6,7 +6,6 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
-import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file peer.proto.
@@ -19,7 +18,10 @@ export const file_peer: GenFile = /*@__PURE__*/
  *
  * @generated from message rmb.Backlog
  */
-export type Backlog = Message<"rmb.Backlog"> & {
+export type Backlog = {
+  /** The message's full name. */
+  readonly $typeName: "rmb.Backlog";
+
   /**
    * The uid of the request.
    *

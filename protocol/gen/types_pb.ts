@@ -6,7 +6,6 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
-import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file types.proto.
@@ -19,7 +18,10 @@ export const file_types: GenFile = /*@__PURE__*/
  *
  * @generated from message rmb.Address
  */
-export type Address = Message<"rmb.Address"> & {
+export type Address = {
+  /** The message's full name. */
+  readonly $typeName: "rmb.Address";
+
   /**
    * Twin id, 0 = none.
    *
@@ -47,7 +49,10 @@ export const AddressSchema: GenMessage<Address> = /*@__PURE__*/
  *
  * @generated from message rmb.Request
  */
-export type Request = Message<"rmb.Request"> & {
+export type Request = {
+  /** The message's full name. */
+  readonly $typeName: "rmb.Request";
+
   /**
    * Command name, for example "calculator.add".
    *
@@ -68,7 +73,10 @@ export const RequestSchema: GenMessage<Request> = /*@__PURE__*/
  *
  * @generated from message rmb.Response
  */
-export type Response = Message<"rmb.Response"> & {
+export type Response = {
+  /** The message's full name. */
+  readonly $typeName: "rmb.Response";
+
 };
 
 /**
@@ -83,7 +91,10 @@ export const ResponseSchema: GenMessage<Response> = /*@__PURE__*/
  *
  * @generated from message rmb.Error
  */
-export type Error = Message<"rmb.Error"> & {
+export type Error = {
+  /** The message's full name. */
+  readonly $typeName: "rmb.Error";
+
   /**
    * Error code: 0 from a relay or a service, 100 and above from a gateway.
    *
@@ -111,7 +122,10 @@ export const ErrorSchema: GenMessage<Error> = /*@__PURE__*/
  *
  * @generated from message rmb.Ping
  */
-export type Ping = Message<"rmb.Ping"> & {
+export type Ping = {
+  /** The message's full name. */
+  readonly $typeName: "rmb.Ping";
+
 };
 
 /**
@@ -126,7 +140,10 @@ export const PingSchema: GenMessage<Ping> = /*@__PURE__*/
  *
  * @generated from message rmb.Pong
  */
-export type Pong = Message<"rmb.Pong"> & {
+export type Pong = {
+  /** The message's full name. */
+  readonly $typeName: "rmb.Pong";
+
 };
 
 /**
@@ -141,7 +158,10 @@ export const PongSchema: GenMessage<Pong> = /*@__PURE__*/
  *
  * @generated from message rmb.Envelope
  */
-export type Envelope = Message<"rmb.Envelope"> & {
+export type Envelope = {
+  /** The message's full name. */
+  readonly $typeName: "rmb.Envelope";
+
   /**
    * Unique id of a request, copied to its response or error.
    *

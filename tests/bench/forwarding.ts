@@ -1,5 +1,5 @@
 import { createEnvelope, createToken, encodeEnvelope, Keypair, stampEnvelope } from "@rmb/protocol";
-import { ALICE, BOB, Network, type TestTwin } from "../fixtures/network.ts";
+import { ALICE, BOB, type Network, type TestTwin } from "../fixtures/network.ts";
 import type { Program } from "../fixtures/program.ts";
 import { RawSocket } from "./raw_socket.ts";
 
