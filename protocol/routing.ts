@@ -1,4 +1,3 @@
-import { BinaryReader, WireType } from "@bufbuild/protobuf/wire";
 import { FormatError } from "./errors.ts";
 import type { Session } from "./session.ts";
 
@@ -8,51 +7,49 @@ export type MessageKind = "request" | "response" | "error" | "ping" | "pong";
 /** The fields of an envelope that decide where it goes. */
 export interface Routing {
   /** Unique id of the request, and of its answers. */
-  uid: string;
+  readonly uid: string;
   /** Free text of the sender, where relays look for `fail-fast`. */
-  tags: string | undefined;
+  readonly tags: string | undefined;
   /** Unix time in seconds when it was sent. */
-  timestamp: number;
+  readonly timestamp: number;
   /** Seconds to live after `timestamp`. */
-  expiration: number;
+  readonly expiration: number;
   /** Who sends it; twin 0 when absent. */
-  source: Session;
+  readonly source: Session;
   /** Who it is for; twin 0 when absent. */
-  destination: Session;
+  readonly destination: Session;
   /** What it is; undefined when it carries no message. */
-  kind: MessageKind | undefined;
+  readonly kind: MessageKind | undefined;
 }
 
-/** Wire type of each field of Envelope, by field number (proto/types.proto). */
-const ENVELOPE_FIELDS: readonly (WireType | undefined)[] = [
-  undefined,
-  WireType.LengthDelimited, // 1 uid
-  WireType.LengthDelimited, // 2 tags
-  WireType.Varint, // 3 timestamp
-  WireType.Varint, // 4 expiration
-  WireType.LengthDelimited, // 5 source
-  WireType.LengthDelimited, // 6 destination
-  WireType.LengthDelimited, // 7 request
-  WireType.LengthDelimited, // 8 response
-  WireType.LengthDelimited, // 9 signature
-  WireType.LengthDelimited, // 10 schema
-  WireType.LengthDelimited, // 11 federation
-  WireType.LengthDelimited, // 12 error
-  WireType.LengthDelimited, // 13 plain
-  WireType.LengthDelimited, // 14 cipher
-  WireType.LengthDelimited, // 15 ping
-  WireType.LengthDelimited, // 16 pong
-  WireType.LengthDelimited, // 17 relays
-];
+/** Wire types (protobuf's encoding guide, "Message Structure"). Groups, 3 and 4, are refused. */
+const VARINT = 0;
+const FIXED64 = 1;
+const LENGTH_DELIMITED = 2;
+const FIXED32 = 5;
 
-const bits = (...fields: number[]) => fields.reduce((mask, field) => mask | (1 << field), 0);
+/** The largest field number of Envelope (proto/types.proto) and, by it, those that are numbers. */
+const LAST_FIELD = 17;
+const NUMBER_FIELDS = fieldMask(3, 4);
 
 /** The fields of which an envelope can have one: `oneof message` and `oneof payload`. */
-const MESSAGE_FIELDS = bits(7, 8, 12, 15, 16);
-const PAYLOAD_FIELDS = bits(13, 14);
+const MESSAGE_FIELDS = fieldMask(7, 8, 12, 15, 16);
+const PAYLOAD_FIELDS = fieldMask(13, 14);
+
+/** The kinds of message, by field number. */
+const KINDS: Readonly<Record<number, MessageKind>> = {
+  7: "request",
+  8: "response",
+  12: "error",
+  15: "ping",
+  16: "pong",
+};
 
 /** Most deprecated `relays` entries taken: the chain holds 1024 bytes of domains, so never more. */
 const MAX_RELAYS = 1024;
+
+/** Where nobody is named. */
+const NO_SESSION: Session = { twin: 0, connection: undefined };
 
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
@@ -65,229 +62,269 @@ const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
  * UTF-8, no field comes twice (but `relays`), and there are no groups. Encoders in use produce
  * none of these.
  *
+ * @param bytes The envelope, which must not be changed while its routing fields are in use.
  * @throws {FormatError} if the bytes are not an envelope.
  */
 export function readRouting(bytes: Uint8Array): Routing {
-  try {
-    return scanEnvelope(new BinaryReader(bytes), bytes);
-  } catch (error) {
-    if (error instanceof FormatError) throw error;
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new FormatError(`Cannot decode an envelope of ${bytes.length} bytes: ${reason}`, {
-      cause: error,
+  return new Scanner(bytes).envelope();
+}
+
+/** Routing fields whose text is decoded only when it is asked for: relays seldom do. */
+class ScannedRouting implements Routing {
+  timestamp = 0;
+  expiration = 0;
+  source = NO_SESSION;
+  destination = NO_SESSION;
+  kind: MessageKind | undefined;
+  uidStart = 0;
+  uidEnd = 0;
+  /** Below 0 when there are none. */
+  tagsStart = -1;
+  tagsEnd = 0;
+  readonly #bytes: Uint8Array;
+
+  constructor(bytes: Uint8Array) {
+    this.#bytes = bytes;
+  }
+
+  get uid(): string {
+    return decodeText(this.#bytes, this.uidStart, this.uidEnd);
+  }
+
+  get tags(): string | undefined {
+    if (this.tagsStart < 0) return undefined;
+    return decodeText(this.#bytes, this.tagsStart, this.tagsEnd);
+  }
+}
+
+/** Walks once through an encoded envelope. Every message through a relay is, so it has to be fast. */
+class Scanner {
+  readonly #bytes: Uint8Array;
+  #at = 0;
+
+  constructor(bytes: Uint8Array) {
+    this.#bytes = bytes;
+  }
+
+  envelope(): Routing {
+    const routing = new ScannedRouting(this.#bytes);
+    let seen = 0;
+    let relays = 0;
+    const end = this.#bytes.length;
+    while (this.#at < end) {
+      const tag = this.#uint32();
+      const field = tag >>> 3;
+      if (field === 0 || field > LAST_FIELD) {
+        this.#skipUnknown(tag, end);
+        continue;
+      }
+      const bit = 1 << field;
+      const type = (bit & NUMBER_FIELDS) !== 0 ? VARINT : LENGTH_DELIMITED;
+      if ((tag & 7) !== type) this.#fail(`field ${field} has wire type ${tag & 7}`);
+      const group = (bit & MESSAGE_FIELDS) !== 0
+        ? MESSAGE_FIELDS
+        : (bit & PAYLOAD_FIELDS) !== 0
+        ? PAYLOAD_FIELDS
+        : bit;
+      if (field === 17) {
+        if (++relays > MAX_RELAYS) this.#fail(`more than ${MAX_RELAYS} relays`);
+      } else if ((seen & group) !== 0) {
+        this.#fail(`field ${field} comes twice`);
+      }
+      seen |= group;
+
+      switch (field) {
+        case 1:
+          routing.uidStart = this.#checkText(end);
+          routing.uidEnd = this.#at;
+          break;
+        case 2:
+          routing.tagsStart = this.#checkText(end);
+          routing.tagsEnd = this.#at;
+          break;
+        case 3:
+          routing.timestamp = this.#uint64();
+          break;
+        case 4:
+          routing.expiration = this.#uint64();
+          break;
+        case 5:
+          routing.source = this.#address(end);
+          break;
+        case 6:
+          routing.destination = this.#address(end);
+          break;
+        case 7:
+        case 8:
+        case 12:
+        case 15:
+        case 16:
+          routing.kind = KINDS[field];
+          this.#message(field, end);
+          break;
+        case 10:
+        case 11:
+        case 17:
+          this.#checkText(end);
+          break;
+        default: // signature, plain, cipher
+          this.#at = this.#endOf(end);
+      }
+    }
+    return routing;
+  }
+
+  #address(limit: number): Session {
+    let twin = 0;
+    let connection: string | undefined;
+    let seen = 0;
+    const end = this.#endOf(limit);
+    while (this.#at < end) {
+      const tag = this.#uint32();
+      if (tag === (1 << 3 | VARINT) && (seen & 1) === 0) {
+        seen |= 1;
+        twin = this.#uint32();
+      } else if (tag === (2 << 3 | LENGTH_DELIMITED) && (seen & 2) === 0) {
+        seen |= 2;
+        connection = this.#text(end);
+      } else if (tag >>> 3 <= 2) {
+        this.#fail(`field ${tag >>> 3} of an address comes twice or has wire type ${tag & 7}`);
+      } else {
+        this.#skipUnknown(tag, end);
+      }
+    }
+    if (this.#at !== end) this.#fail("an address overruns its length");
+    return { twin, connection };
+  }
+
+  /** Checks one of the messages: a request has a text, an error a number and a text, others nothing. */
+  #message(field: number, limit: number): void {
+    const text = field === 7 ? 1 : field === 12 ? 2 : 0;
+    const number = field === 12 ? 1 : 0;
+    let seen = 0;
+    const end = this.#endOf(limit);
+    while (this.#at < end) {
+      const tag = this.#uint32();
+      const inner = tag >>> 3;
+      if (inner === 0 || inner !== text && inner !== number) {
+        this.#skipUnknown(tag, end);
+        continue;
+      }
+      const type = inner === number ? VARINT : LENGTH_DELIMITED;
+      if ((seen & inner) !== 0 || (tag & 7) !== type) {
+        this.#fail(`field ${inner} of a message comes twice or has wire type ${tag & 7}`);
+      }
+      seen |= inner;
+      if (type === VARINT) this.#uint32();
+      else this.#checkText(end);
+    }
+    if (this.#at !== end) this.#fail("a message overruns its length");
+  }
+
+  /** Reads a length, and returns where what it measures ends. */
+  #endOf(limit: number): number {
+    const length = this.#uint32();
+    const end = this.#at + length;
+    if (end > limit) this.#fail("it ends early");
+    return end;
+  }
+
+  /** Reads a text, and returns it. */
+  #text(limit: number): string {
+    const start = this.#checkText(limit);
+    return decodeText(this.#bytes, start, this.#at);
+  }
+
+  /** Steps over a text, and returns where it starts. */
+  #checkText(limit: number): number {
+    const end = this.#endOf(limit);
+    const start = this.#at;
+    const bytes = this.#bytes;
+    this.#at = end;
+    for (let i = start; i < end; i++) {
+      if (bytes[i]! > 0x7f) {
+        this.#checkUtf8(start, end);
+        break;
+      }
+    }
+    return start;
+  }
+
+  #checkUtf8(start: number, end: number): void {
+    try {
+      utf8.decode(this.#bytes.subarray(start, end));
+    } catch (cause) {
+      this.#fail("text is not UTF-8", cause);
+    }
+  }
+
+  /** Reads a number of at most 32 bits. */
+  #uint32(): number {
+    const bytes = this.#bytes;
+    let byte = bytes[this.#at++]!;
+    if (byte < 0x80) return byte;
+    let value = byte & 0x7f;
+    for (let shift = 7; shift < 28; shift += 7) {
+      byte = bytes[this.#at++]!;
+      value |= (byte & 0x7f) << shift;
+      if (byte < 0x80) return value;
+    }
+    byte = bytes[this.#at++]!;
+    if (!(byte <= 0x0f)) this.#fail("a number does not fit 32 bits, or ends early");
+    return (value | byte << 28) >>> 0;
+  }
+
+  /** Reads a number of at most 64 bits; above 2^53 it is not exact. */
+  #uint64(): number {
+    const bytes = this.#bytes;
+    // Two parts that a number holds exactly: 28 bits, and 36.
+    let low = 0;
+    let high = 0;
+    for (let i = 0; i < 10; i++) {
+      const byte = bytes[this.#at++]!;
+      if (i < 4) low |= (byte & 0x7f) << (7 * i);
+      else high += (byte & 0x7f) * 2 ** (7 * (i - 4));
+      if (byte < 0x80) {
+        if (i === 9 && byte > 1) break; // The tenth byte has room for one bit.
+        return high * 2 ** 28 + low;
+      }
+    }
+    return this.#fail("a number does not fit 64 bits, or ends early");
+  }
+
+  /** Steps over a field that this version of the protocol does not know. */
+  #skipUnknown(tag: number, limit: number): void {
+    if (tag < 8) this.#fail("field 0");
+    switch (tag & 7) {
+      case VARINT:
+        this.#uint64();
+        break;
+      case FIXED64:
+        this.#at += 8;
+        break;
+      case LENGTH_DELIMITED:
+        this.#at = this.#endOf(limit);
+        break;
+      case FIXED32:
+        this.#at += 4;
+        break;
+      default:
+        this.#fail(`wire type ${tag & 7} is not of this protocol`);
+    }
+    if (this.#at > limit) this.#fail("it ends early");
+  }
+
+  #fail(reason: string, cause?: unknown): never {
+    throw new FormatError(`Cannot decode an envelope of ${this.#bytes.length} bytes: ${reason}`, {
+      cause,
     });
   }
 }
 
-function scanEnvelope(reader: BinaryReader, bytes: Uint8Array): Routing {
-  const routing: Routing = {
-    uid: "",
-    tags: undefined,
-    timestamp: 0,
-    expiration: 0,
-    source: NO_SESSION,
-    destination: NO_SESSION,
-    kind: undefined,
-  };
-  let seen = 0;
-  let relays = 0;
-  while (reader.pos < reader.len) {
-    const [field, type] = reader.tag();
-    if (field > 17) {
-      skipUnknown(reader, bytes, type);
-      continue;
-    }
-    if (type !== ENVELOPE_FIELDS[field]) fail(`field ${field} has wire type ${type}`);
-    const group = (1 << field) & MESSAGE_FIELDS
-      ? MESSAGE_FIELDS
-      : (1 << field) & PAYLOAD_FIELDS
-      ? PAYLOAD_FIELDS
-      : 1 << field;
-    if (field === 17) {
-      if (++relays > MAX_RELAYS) fail(`more than ${MAX_RELAYS} relays`);
-    } else if ((seen & group) !== 0) {
-      fail(`field ${field} comes twice`);
-    }
-    seen |= group;
-
-    switch (field) {
-      case 1:
-        routing.uid = readText(reader, bytes);
-        break;
-      case 2:
-        routing.tags = readText(reader, bytes);
-        break;
-      case 3:
-        routing.timestamp = readUint64(reader, bytes);
-        break;
-      case 4:
-        routing.expiration = readUint64(reader, bytes);
-        break;
-      case 5:
-        routing.source = scanAddress(reader, bytes);
-        break;
-      case 6:
-        routing.destination = scanAddress(reader, bytes);
-        break;
-      case 7:
-        routing.kind = "request";
-        scanMessage(reader, bytes, REQUEST_FIELDS);
-        break;
-      case 8:
-        routing.kind = "response";
-        scanMessage(reader, bytes, NO_FIELDS);
-        break;
-      case 12:
-        routing.kind = "error";
-        scanMessage(reader, bytes, ERROR_FIELDS);
-        break;
-      case 15:
-        routing.kind = "ping";
-        scanMessage(reader, bytes, NO_FIELDS);
-        break;
-      case 16:
-        routing.kind = "pong";
-        scanMessage(reader, bytes, NO_FIELDS);
-        break;
-      case 10:
-      case 11:
-      case 17:
-        readText(reader, bytes);
-        break;
-      default: // signature, plain, cipher
-        reader.pos = readEnd(reader);
-    }
-  }
-  return routing;
-}
-
-const NO_SESSION: Session = { twin: 0, connection: undefined };
-
-function scanAddress(reader: BinaryReader, bytes: Uint8Array): Session {
-  let twin = 0;
-  let connection: string | undefined;
-  let seen = 0;
-  const end = readEnd(reader);
-  while (reader.pos < end) {
-    const [field, type] = reader.tag();
-    if (field > 2) {
-      skipUnknown(reader, bytes, type);
-      continue;
-    }
-    if (seen & (1 << field)) fail(`field ${field} of an address comes twice`);
-    seen |= 1 << field;
-    if (field === 1 && type === WireType.Varint) twin = readUint32(reader, bytes);
-    else if (field === 2 && type === WireType.LengthDelimited) connection = readText(reader, bytes);
-    else fail(`field ${field} of an address has wire type ${type}`);
-  }
-  if (reader.pos !== end) fail("an address overruns its length");
-  return { twin, connection };
-}
-
-/** The fields of the small messages: text or a number, in the order of their field numbers. */
-type SmallFields = readonly ("text" | "number")[];
-const NO_FIELDS: SmallFields = [];
-const REQUEST_FIELDS: SmallFields = ["text"];
-const ERROR_FIELDS: SmallFields = ["number", "text"];
-
-function scanMessage(reader: BinaryReader, bytes: Uint8Array, fields: SmallFields): void {
-  let seen = 0;
-  const end = readEnd(reader);
-  while (reader.pos < end) {
-    const [field, type] = reader.tag();
-    const kind = fields[field - 1];
-    if (kind === undefined) {
-      skipUnknown(reader, bytes, type);
-      continue;
-    }
-    if (seen & (1 << field)) fail(`field ${field} of a message comes twice`);
-    seen |= 1 << field;
-    if (kind === "text" && type === WireType.LengthDelimited) readText(reader, bytes);
-    else if (kind === "number" && type === WireType.Varint) readUint32(reader, bytes);
-    else fail(`field ${field} of a message has wire type ${type}`);
-  }
-  if (reader.pos !== end) fail("a message overruns its length");
-}
-
-/** Reads a length of at most 28 bits (256 MiB): more never fits into a message. */
-function readLength(reader: BinaryReader): number {
-  const start = reader.pos;
-  const length = reader.uint32();
-  if (reader.pos - start > 4) fail("a length is too long");
-  return length;
-}
-
-/** Reads a length and returns where what it measures ends. */
-function readEnd(reader: BinaryReader): number {
-  const end = readLength(reader) + reader.pos;
-  if (end > reader.len) fail("it ends early");
-  return end;
-}
-
-function readText(reader: BinaryReader, bytes: Uint8Array): string {
-  const end = readEnd(reader);
-  const start = reader.pos;
-  reader.pos = end;
-  // Short ASCII, the usual case, is faster this way than through TextDecoder.
-  if (end - start <= 64) {
-    let text = "";
-    let i = start;
-    for (; i < end; i++) {
-      const byte = bytes[i]!;
-      if (byte > 0x7f) break;
-      text += String.fromCharCode(byte);
-    }
-    if (i === end) return text;
-  }
+function decodeText(bytes: Uint8Array, start: number, end: number): string {
   return utf8.decode(bytes.subarray(start, end));
 }
 
-function readUint32(reader: BinaryReader, bytes: Uint8Array): number {
-  const start = reader.pos;
-  const value = reader.uint32();
-  if (!fitsUint32(bytes, start, reader.pos)) fail("a number does not fit 32 bits");
-  return value;
-}
-
-function readUint64(reader: BinaryReader, bytes: Uint8Array): number {
-  const start = reader.pos;
-  const value = reader.uint32();
-  if (fitsUint32(bytes, start, reader.pos)) return value;
-  checkVarint(bytes, start, reader.pos);
-  reader.pos = start;
-  return Number(reader.uint64());
-}
-
-function fitsUint32(bytes: Uint8Array, start: number, end: number): boolean {
-  return end - start < 5 || (end - start === 5 && bytes[end - 1]! <= 0x0f);
-}
-
-/** A varint has at most ten bytes, the tenth at most 1: 64 bits. */
-function checkVarint(bytes: Uint8Array, start: number, end: number): void {
-  const size = end - start;
-  if (size > 10 || (size === 10 && bytes[end - 1]! > 1)) fail("a number does not fit 64 bits");
-}
-
-/** Steps over a field that this version of the protocol does not know. */
-function skipUnknown(reader: BinaryReader, bytes: Uint8Array, type: WireType): void {
-  const start = reader.pos;
-  switch (type) {
-    case WireType.Varint:
-      reader.skip(type);
-      checkVarint(bytes, start, reader.pos);
-      break;
-    case WireType.LengthDelimited:
-      reader.pos = readEnd(reader);
-      break;
-    case WireType.Bit32:
-    case WireType.Bit64:
-      reader.skip(type);
-      break;
-    default:
-      fail("it has a group");
-  }
-}
-
-function fail(reason: string): never {
-  throw new FormatError(`Cannot decode an envelope: ${reason}`);
+function fieldMask(...fields: number[]): number {
+  return fields.reduce((mask, field) => mask | (1 << field), 0);
 }

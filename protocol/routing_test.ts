@@ -21,11 +21,18 @@ function routingOf(envelope: Envelope): Routing {
   };
 }
 
+/** The routing fields that were read, as they are compared. */
+function fieldsOf(
+  { uid, tags, timestamp, expiration, source, destination, kind }: Routing,
+): Routing {
+  return { uid, tags, timestamp, expiration, source, destination, kind };
+}
+
 /** Checks that both readers refuse the bytes, or both take them and agree on what they say. */
 function checkAgreement(bytes: Uint8Array): boolean {
   const routing = unlessRefused(() => readRouting(bytes), FormatError);
   const envelope = unlessRefused(() => decodeEnvelope(bytes), FormatError);
-  assert.deepEqual(routing, envelope && routingOf(envelope));
+  assert.deepEqual(routing && fieldsOf(routing), envelope && routingOf(envelope));
   return envelope !== undefined;
 }
 
@@ -218,7 +225,7 @@ for (const [name, cases] of Object.entries(accepted)) {
   Deno.test(`readRouting() and decodeEnvelope() accept ${name}`, () => {
     for (const fields of cases) {
       const bytes = encoded(...fields);
-      assert.deepEqual(readRouting(bytes), routingOf(decodeEnvelope(bytes)));
+      assert.deepEqual(fieldsOf(readRouting(bytes)), routingOf(decodeEnvelope(bytes)));
     }
   });
 }
@@ -227,7 +234,7 @@ Deno.test("readRouting() reads the fields of any envelope", () => {
   fc.assert(
     fc.property(anyEnvelope, (fields) => {
       const envelope = createEnvelope(fields);
-      assert.deepEqual(readRouting(encodeEnvelope(envelope)), routingOf(envelope));
+      assert.deepEqual(fieldsOf(readRouting(encodeEnvelope(envelope))), routingOf(envelope));
     }),
     { numRuns: runs(500) },
   );
@@ -238,7 +245,7 @@ Deno.test("readRouting() reads from a view into larger bytes", () => {
   const around = new Uint8Array(bytes.length + 20).fill(0xff);
   around.set(bytes, 10);
   const routing = readRouting(around.subarray(10, 10 + bytes.length));
-  assert.deepEqual(routing, readRouting(bytes));
+  assert.deepEqual(fieldsOf(routing), fieldsOf(readRouting(bytes)));
 });
 
 Deno.test("readRouting() and decodeEnvelope() agree on altered envelopes", () => {

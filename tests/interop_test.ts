@@ -88,7 +88,8 @@ for (const vector of envelopes.envelopes) {
       if (decoded.message.case !== "error") assert.equal(hex.encode(ours), vector.encoded);
     });
     await t.step("has the same routing fields when only those are read", () => {
-      assert.deepEqual(readRouting(encoded), {
+      const { uid, tags, timestamp, expiration, source, destination, kind } = readRouting(encoded);
+      assert.deepEqual({ uid, tags, timestamp, expiration, source, destination, kind }, {
         uid: vector.fields.uid,
         tags: decoded.tags,
         timestamp: vector.fields.timestamp,
