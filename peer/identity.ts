@@ -53,10 +53,10 @@ export class Identity {
    *
    * @param fields Its fields, without source and destination.
    * @param destination Who it is for.
-   * @throws {CodedError} if it has expired, is too long, or the destination can't be looked up.
+   * @throws {CodedError} if it has expired or is too long, or the destination of a payload can't be
+   * looked up.
    */
   async seal(fields: EnvelopeInit, destination: Session): Promise<SealedEnvelope> {
-    const receiver = await this.#lookUp(destination.twin);
     const envelope = createEnvelope({
       ...fields,
       source: this.session,
@@ -66,12 +66,12 @@ export class Identity {
     const left = timeLeft(envelope);
     if (left <= 0) throw new CodedError(ErrorCode.other, "message has expired");
     const { payload } = envelope;
-    if (
-      payload.case === "plain" && receiver.pk !== undefined &&
-      this.#encryption?.accepts(receiver.pk)
-    ) {
-      const value = await this.#encryption.encrypt(payload.value, receiver.pk);
-      envelope.payload = { case: "cipher", value };
+    if (payload.case === "plain") {
+      const { pk } = await this.#lookUp(destination.twin);
+      if (pk !== undefined && this.#encryption?.accepts(pk)) {
+        const value = await this.#encryption.encrypt(payload.value, pk);
+        envelope.payload = { case: "cipher", value };
+      }
     }
     await signEnvelope(envelope, this.keypair);
     const bytes = encodeEnvelope(envelope);
