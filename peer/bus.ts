@@ -1,6 +1,6 @@
 import { createClient, RESP_TYPES } from "@redis/client";
 import { getLogger } from "@logtape/logtape";
-import { RmbError } from "@rmb/protocol";
+import { FormatError } from "@rmb/protocol";
 
 const logger = getLogger(["rmb", "peer", "redis"]);
 
@@ -42,16 +42,18 @@ export class Bus implements AsyncDisposable {
    * @returns Up to 100 entries, none if none came.
    */
   async pop(list: string): Promise<Uint8Array[]> {
-    // A connection of its own: a pop that waits blocks all that comes after it.
+    // A connection of its own: a pop that waits blocks all that comes after it. And one that refuses
+    // while Redis is down: nothing is lost by it, and who wants to stop need not wait.
     let client = this.#poppers.get(list);
     if (client === undefined) {
-      client = connectClient(this.#url, list);
+      client = connectClient(this.#url, list, { disableOfflineQueue: true });
       this.#poppers.set(list, client);
       await client.connect();
     }
     const first = await client.brPop(list, POP_TIME);
     if (first === null) return [];
-    const more = await client.rPopCount(list, MAX_POP - 1);
+    // Whatever becomes of the others, the first is in our hands.
+    const more = await client.rPopCount(list, MAX_POP - 1).catch(() => null);
     return [first.element, ...more ?? []] as unknown as Uint8Array[];
   }
 
@@ -84,9 +86,10 @@ export class Bus implements AsyncDisposable {
   }
 }
 
-function connectClient(url: string, purpose: string) {
+function connectClient(url: string, purpose: string, options: { disableOfflineQueue?: true } = {}) {
   let down = false;
   const client = createClient({
+    ...options,
     url,
     commandOptions: { typeMapping: { [RESP_TYPES.BLOB_STRING]: Buffer } },
     maintNotifications: "disabled",
@@ -113,9 +116,26 @@ function connectClient(url: string, purpose: string) {
   return client;
 }
 
+/**
+ * Checks that text is the URL of a Redis.
+ *
+ * @throws {FormatError} if not. Its message does not quote the text, which may have a password.
+ */
+export function checkRedisUrl(text: string): string {
+  try {
+    const { protocol, hostname, pathname } = new URL(text);
+    decodeURIComponent(text); // As user and password will be.
+    if (/^rediss?:$/.test(protocol) && hostname !== "" && /^\/?\d*$/.test(pathname)) return text;
+  } catch {
+    // The reason may quote the text.
+  }
+  throw new FormatError(
+    "Cannot use the Redis URL: expected redis://user:password@host:port/number",
+  );
+}
+
 /** A Redis URL without its password, for messages. */
 export function redactUrl(url: string): string {
-  if (!URL.canParse(url)) throw new RmbError("Cannot use the Redis URL: it is not a URL");
-  const { protocol, host, pathname } = new URL(url);
+  const { protocol, host, pathname } = new URL(checkRedisUrl(url));
   return `${protocol}//${host}${pathname}`;
 }

@@ -1,6 +1,5 @@
 import {
   EncryptionKeypair,
-  FormatError,
   Keypair,
   type KeyType,
   parseRelayUrl,
@@ -8,36 +7,45 @@ import {
 } from "@rmb/protocol";
 import { parsed, readOptions } from "@rmb/protocol/program";
 import { object, or } from "@optique/core/constructs";
-import { message } from "@optique/core/message";
+import { message, optionName } from "@optique/core/message";
 import { map, multiple, withDefault } from "@optique/core/modifiers";
+import type { InferValue } from "@optique/core/parser";
 import { flag, option } from "@optique/core/primitives";
 import { choice, string } from "@optique/core/valueparser";
+import { checkRedisUrl } from "./bus.ts";
 import manifest from "./deno.json" with { type: "json" };
 
 /** Largest file that a mnemonic is read from, in bytes. */
 const MAX_MNEMONIC_FILE = 4096;
 
+const secretMissing =
+  message`The twin's secret is missing: give --mnemonic-file or, in the environment, RMB_PEER_MNEMONIC.`;
+
+/** The secret, in one of its ways. */
+const secret = or(
+  object({
+    mnemonic: option("-m", "--mnemonic", "--mnemonics", string({ metavar: "WORDS" }), {
+      description:
+        message`Secret of the twin: a mnemonic, or any other Substrate secret. Others on this machine can see it in the list of processes: rather use a file or the environment.`,
+    }),
+  }),
+  object({
+    mnemonicFile: option("--mnemonic-file", string({ metavar: "FILE" }), {
+      description: message`File with the mnemonic.`,
+    }),
+  }),
+  object({
+    seed: option("--seed", string({ metavar: "HEX" }), {
+      description:
+        message`Secret of the twin as 32 bytes in hexadecimal, for which the same holds.`,
+    }),
+  }),
+  { errors: { noMatch: secretMissing } },
+);
+
 /** The options of `rmb-peer`. */
 const parser = object({
-  secret: or(
-    object({
-      mnemonic: option("-m", "--mnemonic", "--mnemonics", string({ metavar: "WORDS" }), {
-        description:
-          message`Secret of the twin: a mnemonic, or any other Substrate secret. Others on this machine can see it in the list of processes: rather use a file or the environment.`,
-      }),
-    }),
-    object({
-      mnemonicFile: option("--mnemonic-file", string({ metavar: "FILE" }), {
-        description: message`File with the mnemonic.`,
-      }),
-    }),
-    object({
-      seed: option("--seed", string({ metavar: "HEX" }), {
-        description:
-          message`Secret of the twin as 32 bytes in hexadecimal, for which the same holds.`,
-      }),
-    }),
-  ),
+  secret: { ...secret, parse: parseSecretOption },
   keyType: withDefault(
     option("-k", "--key-type", choice(["sr25519", "ed25519"]), {
       description: message`Kind of the twin's key.`,
@@ -45,7 +53,7 @@ const parser = object({
     "sr25519" as KeyType,
   ),
   redis: withDefault(
-    option("-r", "--redis", parsed("URL", "redis://localhost:6379", parseRedisUrl), {
+    option("-r", "--redis", parsed("URL", "redis://localhost:6379", checkRedisUrl), {
       description: message`Redis that local programs use.`,
     }),
     "redis://localhost:6379",
@@ -65,14 +73,26 @@ const parser = object({
     multiple(flag("-d", "--debug", { description: message`Log every message; twice: and all.` })),
     (flags) => flags.length,
   ),
-});
+}, { errors: { unexpectedInput, endOfInput: secretMissing } });
 
-function parseRedisUrl(text: string): string {
-  if (!/^rediss?:/.test(text) || !URL.canParse(text)) {
-    // Not quoted: it may have a password.
-    throw new FormatError("Cannot use the Redis URL: expected redis://host:port");
-  }
-  return text;
+/** Where two options conflict, the library would quote them with their values: the secrets. */
+function parseSecretOption(
+  context: Parameters<typeof secret.parse>[0],
+): ReturnType<typeof secret.parse> {
+  const result = secret.parse(context);
+  if (result.success) return result;
+  const error = result.error.map((term) =>
+    term.type === "values" ? optionName(term.values[0]!.split("=")[0]!) : term
+  );
+  return { ...result, error };
+}
+
+/** Nor may an argument be quoted: it may be a word of a mnemonic without quotation marks. */
+function unexpectedInput(token: string) {
+  const name = /^(?:--[a-z-]+|-[a-z])(?==|$)/i.exec(token)?.[0];
+  return name === undefined
+    ? message`Unexpected argument: a value with spaces must stand in quotation marks.`
+    : message`Unexpected option: ${optionName(name)}.`;
 }
 
 function checkRelayUrl(text: string): string {
@@ -83,9 +103,9 @@ function checkRelayUrl(text: string): string {
 /** Reads the options of `rmb-peer` from its arguments and environment. */
 export function parseOptions(args: readonly string[]) {
   const secretOptions = ["-m", "--mnemonic", "--mnemonics", "--mnemonic-file", "--seed"];
-  return readOptions({
+  return readOptions<InferValue<typeof parser>>({
     name: "rmb-peer",
-    brief: message`Gateway of RMB: local programs send and serve requests by plain JSON in Redis.`,
+    brief: "Gateway of RMB: local programs send and serve requests by plain JSON in Redis.",
     version: manifest.version,
     parser,
     prefix: "RMB_PEER_",
@@ -125,7 +145,10 @@ async function readMnemonicFile(path: string): Promise<string> {
   try {
     const { size } = await Deno.stat(path);
     if (size > MAX_MNEMONIC_FILE) throw new SecretError(`it has ${size} bytes`);
-    return await Deno.readTextFile(path);
+    const text = await Deno.readTextFile(path);
+    // An empty secret would be a valid one: the phrase that everybody develops with.
+    if (text.trim() === "") throw new SecretError("it is empty");
+    return text;
   } catch (cause) {
     throw new SecretError(`Cannot read mnemonic file "${path}": ${(cause as Error).message}`, {
       cause,
