@@ -43,6 +43,7 @@ Deno.test("verify() holds for what sign() made, for the message and key only", a
 
 Deno.test("verify() reads views into larger bytes", async () => {
   const within = (bytes: Uint8Array) => Uint8Array.of(1, 2, ...bytes, 3).subarray(2, -1);
+  const pair = derive(new Uint8Array(32).fill(9), []); // A key not seen before.
   const signature = await sign(pair, message);
   assert.equal(
     await verify(within(pair.publicKey), within(message), within(signature)),

@@ -139,7 +139,7 @@ const aborts: Record<string, () => unknown> = {
 };
 for (const [name, abort] of Object.entries(aborts)) {
   Deno.test(`guard() leaves all working, and memory as it was, after aborts on ${name}`, () => {
-    const times = runs(2000);
+    const times = runs(1000);
     const size = memory.buffer.byteLength;
     const panics = countPanics(() => {
       for (let i = 0; i < times; i++) assert.throws(() => guard(abort), WebAssembly.RuntimeError);

@@ -100,6 +100,9 @@ for (const [name, claims, reason] of refusedClaims) {
   });
 }
 
+const notUtf8 = base64urlnopad.encode(
+  Uint8Array.from(CLAIMS.replace("{", '{"sid":"\xff",'), (letter) => letter.charCodeAt(0)),
+);
 const [h, c, s] = [encode(HEADER), encode(CLAIMS), encode("signature")];
 const refusedTexts: [name: string, token: string, reason: RegExp][] = [
   ["empty text", "", /three parts/],
@@ -113,7 +116,7 @@ const refusedTexts: [name: string, token: string, reason: RegExp][] = [
   ["a header that is no JSON", `${encode("{")}.${c}.${s}`, /header is not a JSON object/],
   ["a header without alg", `${encode("{}")}.${c}.${s}`, /"alg" RS512/],
   ["another alg", `${encode('{"alg":"none"}')}.${c}.${s}`, /"alg" RS512/],
-  ["claims that are no UTF-8", `${h}.gA.${s}`, /claims is not a JSON object/],
+  ["claims that are no UTF-8", `${h}.${notUtf8}.${s}`, /claims is not a JSON object/],
   ["more than 4096 characters", `${h}.${c}.${"A".repeat(4097)}`, /at most 4096/],
 ];
 for (const [name, token, reason] of refusedTexts) {
