@@ -84,9 +84,9 @@ export class Gateway implements AsyncDisposable {
         });
       },
     });
-    this.#outbound = new Outbound(bus, identity, this.#connection);
+    this.#outbound = new Outbound(bus, identity, this.#connection, this.#stop.signal);
     this.#inbound = new Inbound(bus, identity, this.#outbound, [rmbPlugin]);
-    this.#running = this.#outbound.run(this.#stop.signal);
+    this.#running = this.#outbound.run();
   }
 
   /**
@@ -117,8 +117,9 @@ export class Gateway implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort();
     await this.#running;
-    await this.#inbound.finish();
+    await this.#inbound.finish(); // Its answers need the connection.
     await this.#connection.close();
+    await this.#inbound.finish(); // What arrived until now.
     await this.#outbound.finish();
     await this.#bus[Symbol.asyncDispose]();
   }

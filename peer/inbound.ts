@@ -169,8 +169,10 @@ export class Inbound {
       tags,
       expiration: ANSWER_EXPIRATION,
     };
-    await this.#outbound.send(answer, destination).catch((error) =>
-      logger.debug("no answer to {uid}: {error}", { uid, error: String(error) })
+    await this.#outbound.send(
+      answer,
+      destination,
+      (error) => logger.debug("no answer to {uid}: {error}", { uid, error: error.message }),
     );
   }
 }

@@ -19,13 +19,12 @@ export function main(args: readonly string[]): Promise<never> {
       );
     }
     await using registry = await FileRegistry.open(options.twins);
-    const gateway = await Gateway.start({
-      ...options,
-      keypair,
-      encryption,
-      registry,
-      update: !options.noUpdate,
-    });
+    const update = !options.noUpdate;
+    const gateway = await Promise.race([
+      Gateway.start({ ...options, keypair, encryption, registry, update }),
+      untilAborted(stop),
+    ]);
+    if (gateway === undefined) return; // Told to stop while it waited for Redis.
     await untilAborted(stop);
     await Promise.race([
       gateway[Symbol.asyncDispose](),

@@ -42,6 +42,7 @@ export class Outbound {
   readonly #bus: Bus;
   readonly #identity: Identity;
   readonly #connection: RelayConnection;
+  readonly #stop: AbortSignal;
   #waiting = 0;
   #waitingBytes = 0;
   #onRoom: (() => void)[] = [];
@@ -49,25 +50,19 @@ export class Outbound {
   readonly #underWay = new Set<Promise<void>>();
 
   /** Makes one, which does nothing before {@linkcode Outbound.run}. */
-  constructor(bus: Bus, identity: Identity, connection: RelayConnection) {
+  constructor(bus: Bus, identity: Identity, connection: RelayConnection, stop: AbortSignal) {
     this.#bus = bus;
     this.#identity = identity;
     this.#connection = connection;
+    this.#stop = stop;
+    stop.addEventListener("abort", () => this.#wake());
   }
 
-  /** Works until the signal is aborted. Never rejects. */
-  async run(stop: AbortSignal): Promise<void> {
+  /** Works until it is told to stop. Never rejects. */
+  async run(): Promise<void> {
     await Promise.all([
-      this.#take(
-        LOCAL_REQUESTS,
-        async (entry) => await this.#request(parseLocalRequest(entry)),
-        stop,
-      ),
-      this.#take(
-        LOCAL_RESPONSES,
-        async (entry) => await this.#response(parseLocalResponse(entry)),
-        stop,
-      ),
+      this.#take(LOCAL_REQUESTS, async (entry) => await this.#request(parseLocalRequest(entry))),
+      this.#take(LOCAL_RESPONSES, async (entry) => await this.#response(parseLocalResponse(entry))),
     ]);
   }
 
@@ -77,28 +72,39 @@ export class Outbound {
   }
 
   /**
-   * Sends an envelope of the gateway's own.
+   * Seals an envelope and has it sent, in the order of calls; does not wait for the latter.
    *
-   * @throws {CodedError} if it can't be sent.
+   * @param onFailure Called if it can't be sent, which may turn out later.
    */
-  async send(fields: EnvelopeInit, destination: Session): Promise<void> {
-    const { bytes, timeLeft } = await this.#identity.seal(fields, destination);
-    await this.#hand(bytes, timeLeft);
+  async send(
+    fields: EnvelopeInit,
+    destination: Session,
+    onFailure: (error: CodedError) => Promise<void> | void,
+  ): Promise<void> {
+    let sent: Promise<void>;
+    try {
+      await this.#room();
+      const { bytes, timeLeft } = await this.#identity.seal(fields, destination);
+      sent = this.#hand(bytes, timeLeft);
+    } catch (error) {
+      if (!(error instanceof CodedError)) throw error;
+      return await onFailure(error);
+    }
+    const underWay: Promise<void> = sent
+      .catch(onFailure)
+      .catch((error) => logger.error("no answer: {error}", { error: String(error) }))
+      .finally(() => this.#underWay.delete(underWay));
+    this.#underWay.add(underWay);
   }
 
   /** Takes the entries of a list, one after the other so that their order is kept. */
-  async #take(
-    list: string,
-    handle: (entry: Uint8Array) => Promise<void>,
-    stop: AbortSignal,
-  ): Promise<void> {
-    while (!stop.aborted) {
+  async #take(list: string, handle: (entry: Uint8Array) => Promise<void>): Promise<void> {
+    for (await this.#room(); !this.#stop.aborted; await this.#room()) {
       let entries: Uint8Array[];
       try {
-        await this.#room();
         entries = await this.#bus.pop(list);
       } catch (error) {
-        if (stop.aborted) return;
+        if (this.#stop.aborted) return;
         logger.debug("{list} can't be popped: {error}", { list, error: String(error) });
         await new Promise((resolve) => setTimeout(resolve, REDIS_RETRY));
         continue;
@@ -126,10 +132,15 @@ export class Outbound {
     const uid = crypto.randomUUID();
     const { reference, replyTo, tags, schema } = request;
     const backlog = create(BacklogSchema, { uid, reference, replyTo, ttl: BigInt(left) });
-    await this.#bus.set(backlogKey(uid), toBinary(BacklogSchema, backlog), left);
+    try {
+      await this.#bus.set(backlogKey(uid), toBinary(BacklogSchema, backlog), left);
+    } catch (error) {
+      logger.error("Redis did not take a request: {error}", { error: String(error) });
+      return await this.#refuse(request, ErrorCode.other, "Redis did not take the request");
+    }
 
     for (const twin of request.destinations) {
-      await this.#send(
+      await this.send(
         {
           uid,
           timestamp: BigInt(now),
@@ -147,7 +158,7 @@ export class Outbound {
 
   async #response(response: LocalResponse): Promise<void> {
     const { uid, destination, error, schema } = response;
-    await this.#send(
+    await this.send(
       {
         uid,
         timestamp: BigInt(response.timestamp),
@@ -168,28 +179,6 @@ export class Outbound {
     );
   }
 
-  /** Seals an envelope and has it sent, in the order of calls; does not wait for the latter. */
-  async #send(
-    fields: EnvelopeInit,
-    destination: Session,
-    onFailure: (error: CodedError) => Promise<void> | void,
-  ): Promise<void> {
-    let sent: Promise<void>;
-    try {
-      const { bytes, timeLeft } = await this.#identity.seal(fields, destination);
-      await this.#room();
-      sent = this.#hand(bytes, timeLeft);
-    } catch (error) {
-      if (!(error instanceof CodedError)) throw error;
-      return await onFailure(error);
-    }
-    const underWay: Promise<void> = sent
-      .catch(onFailure)
-      .catch((error) => logger.error("no answer: {error}", { error: String(error) }))
-      .finally(() => this.#underWay.delete(underWay));
-    this.#underWay.add(underWay);
-  }
-
   async #hand(bytes: Uint8Array, seconds: number): Promise<void> {
     this.#waiting++;
     this.#waitingBytes += bytes.length;
@@ -200,15 +189,20 @@ export class Outbound {
     } finally {
       this.#waiting--;
       this.#waitingBytes -= bytes.length;
-      for (const wake of this.#onRoom.splice(0)) wake();
+      this.#wake();
     }
   }
 
-  /** Waits until there is room for one more message. */
+  /** Waits until there is room for one more message, or for what is in hand when it is to stop. */
   async #room(): Promise<void> {
-    while (this.#waiting >= MAX_WAITING || this.#waitingBytes >= MAX_WAITING_BYTES) {
+    const isFull = () => this.#waiting >= MAX_WAITING || this.#waitingBytes >= MAX_WAITING_BYTES;
+    while (isFull() && !this.#stop.aborted) {
       await new Promise<void>((resolve) => this.#onRoom.push(resolve));
     }
+  }
+
+  #wake(): void {
+    for (const wake of this.#onRoom.splice(0)) wake();
   }
 
   /** Answers a local program's request with an error of the gateway itself. */
