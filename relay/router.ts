@@ -21,8 +21,15 @@ const logger = getLogger(["rmb", "relay", "router"]);
 /** Bytes of messages that wait for a look-up or for the store, in all; above, new ones are refused. */
 const MAX_WAITING_BYTES = 256 * 1024 * 1024;
 
+/** What a message that waits takes in memory beside its bytes, about, in bytes. */
+const WAITING_OVERHEAD = 4096;
+
 /** What a sender is told then. */
 const OVERLOADED = "relay is overloaded, try again later";
+
+/** The tag of a message that must not be queued, and what its sender is told. */
+const FAIL_FAST = "fail-fast";
+const OFFLINE = "destination offline";
 
 /** Seconds after which an answer of the relay's own need not be delivered any more. */
 const ANSWER_TIME = 300;
@@ -41,6 +48,19 @@ export interface RouterOptions {
   readonly metrics: RelayMetrics;
 }
 
+/** A message on its way. */
+interface Message {
+  readonly sender: ConnectedSession;
+  readonly routing: Routing;
+  readonly bytes: Uint8Array;
+}
+
+/** A destination that is being looked up, and the messages for it that came meanwhile. */
+interface LookUp {
+  readonly messages: Message[];
+  readonly done: Promise<void>;
+}
+
 /** Takes messages from sessions and brings each to where it goes. */
 export class Router {
   readonly #options: RouterOptions;
@@ -48,8 +68,8 @@ export class Router {
   readonly #sessions = new Map<string, ConnectedSession>();
   /** Sessions that are ending: the next connection waits until their mailboxes are complete. */
   readonly #ending = new Map<string, Promise<void>>();
-  /** Last look-up under way for a destination not connected here: what comes later waits for it. */
-  readonly #routes = new Map<string, Promise<void>>();
+  /** Look-ups under way for sessions not connected here, by name: what comes later waits for them. */
+  readonly #lookUps = new Map<string, LookUp>();
   #waitingBytes = 0;
   #closing = false;
 
@@ -63,7 +83,7 @@ export class Router {
     const { mailbox, metrics } = this.#options;
     const name = formatSession(session);
     this.#sessions.get(name)?.close("cancelled", 4000, "replaced by a newer connection");
-    const before = Promise.all([this.#ending.get(name), this.#routes.get(name)]);
+    const before = Promise.all([this.#ending.get(name), this.#lookUps.get(name)?.done]);
     const connected = new ConnectedSession(session, socket, mailbox, metrics, before);
     this.#sessions.set(name, connected);
     logger.info("session {session} connected", { session: name });
@@ -86,8 +106,9 @@ export class Router {
     for (const session of this.#sessions.values()) {
       session.close("cancelled", 1001, "relay is shutting down");
     }
-    while (this.#ending.size + this.#routes.size > 0) {
-      await Promise.all([...this.#ending.values(), ...this.#routes.values()]);
+    while (this.#ending.size + this.#lookUps.size > 0) {
+      const lookUps = [...this.#lookUps.values()].map(({ done }) => done);
+      await Promise.all([...this.#ending.values(), ...lookUps]);
     }
   }
 
@@ -115,48 +136,45 @@ export class Router {
     if (logger.isEnabledFor("debug")) logMessage(routing, bytes);
 
     const name = formatSession(routing.destination);
-    const earlier = this.#routes.get(name);
-    if (earlier === undefined && this.#sessions.has(name)) {
-      return this.#hand(name, sender, routing, bytes);
-    }
+    const message = { sender, routing, bytes };
+    const lookUp = this.#lookUps.get(name);
+    if (lookUp === undefined && this.#sessions.has(name)) return this.#hand(name, message);
     if (this.#waitingBytes > MAX_WAITING_BYTES) return this.#refuse(sender, routing, OVERLOADED);
-    const step = (earlier ?? Promise.resolve())
-      .then(() => this.#route(name, sender, routing, bytes))
-      .finally(() => {
-        if (this.#routes.get(name) === step) this.#routes.delete(name);
+    this.#waitingBytes += bytes.length + WAITING_OVERHEAD;
+    if (lookUp !== undefined) {
+      lookUp.messages.push(message);
+    } else {
+      const messages = [message];
+      this.#lookUps.set(name, {
+        messages,
+        done: this.#lookUp(name, routing.destination, messages),
       });
-    this.#routes.set(name, step);
-    this.#hold(step, bytes);
-  }
-
-  /** Brings a message on its way whose destination was not connected here when it came. */
-  async #route(
-    name: string,
-    sender: ConnectedSession,
-    routing: Routing,
-    bytes: Uint8Array,
-  ): Promise<void> {
-    if (!this.#sessions.has(name)) {
-      const refusal = await this.#whyNotQueue(routing);
-      // Meanwhile it may have connected.
-      if (refusal !== undefined && !this.#sessions.has(name)) {
-        return this.#refuse(sender, routing, refusal);
-      }
     }
-    this.#hand(name, sender, routing, bytes);
   }
 
-  /** Why a message must not be queued here; undefined if it may. */
-  async #whyNotQueue({ destination, tags }: Routing): Promise<string | undefined> {
+  /** Looks a destination up, and brings on their way all messages that came for it until then. */
+  async #lookUp(name: string, { twin }: Session, messages: readonly Message[]): Promise<void> {
+    const refusal = await this.#whyNotQueue(twin);
+    this.#lookUps.delete(name);
+    for (const message of messages) {
+      const { sender, routing, bytes } = message;
+      this.#waitingBytes -= bytes.length + WAITING_OVERHEAD;
+      // Meanwhile it may have connected.
+      if (this.#sessions.has(name)) this.#hand(name, message);
+      else if (refusal !== undefined) this.#refuse(sender, routing, refusal);
+      else if (hasTag(routing.tags, FAIL_FAST)) this.#refuse(sender, routing, OFFLINE);
+      else this.#hand(name, message);
+    }
+  }
+
+  /** Why nothing can be queued here for a twin; undefined if it can. */
+  async #whyNotQueue(id: number): Promise<string | undefined> {
     const { registry, domains } = this.#options;
     let twin: Twin | undefined;
     try {
-      twin = await registry.twin(destination.twin);
+      twin = await registry.twin(id);
     } catch (error) {
-      logger.warn("twin {twin} can't be looked up: {error}", {
-        twin: destination.twin,
-        error: String(error),
-      });
+      logger.warn("twin {twin} can't be looked up: {error}", { twin: id, error: String(error) });
       return "destination can't be looked up now";
     }
     if (twin === undefined) return "unknown twin destination";
@@ -164,11 +182,11 @@ export class Router {
     if (!twin.relays.some((domain) => domains.includes(domain))) {
       return `destination is not on this relay but on ${twin.relays.join(", ")}`;
     }
-    return hasTag(tags, "fail-fast") ? "destination offline" : undefined;
+    return undefined;
   }
 
   /** Gives a message to the destination's session, or to the mailbox if it is not connected. */
-  #hand(name: string, sender: ConnectedSession, routing: Routing, bytes: Uint8Array): void {
+  #hand(name: string, { sender, routing, bytes }: Message): void {
     const connected = this.#sessions.get(name);
     const expires = Math.min(
       routing.timestamp + routing.expiration,
@@ -184,8 +202,9 @@ export class Router {
 
   /** Counts a message's bytes as waiting in memory until a promise, which never rejects, settles. */
   #hold(promise: Promise<void>, bytes: Uint8Array): void {
-    this.#waitingBytes += bytes.length;
-    promise.then(() => this.#waitingBytes -= bytes.length);
+    const size = bytes.length + WAITING_OVERHEAD;
+    this.#waitingBytes += size;
+    promise.then(() => this.#waitingBytes -= size);
   }
 
   #notStored(sender: ConnectedSession, routing: Routing, error: unknown): void {

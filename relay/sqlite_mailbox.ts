@@ -11,8 +11,9 @@ import { unixNow } from "@rmb/protocol";
 
 const logger = getLogger(["rmb", "relay", "mailbox"]);
 
-/** How long appended envelopes are gathered for one transaction, in milliseconds. */
+/** How long appended envelopes are gathered for one transaction, in milliseconds, and how many. */
 const GATHER = 1;
+const GATHER_COUNT = 256;
 /** Most envelopes, and bytes of them, read at once. */
 const READ_COUNT = 100;
 const READ_BYTES = 1024 * 1024;
@@ -100,7 +101,9 @@ export class SqliteMailbox implements Mailbox {
     this.#count(session, 1);
     return new Promise((resolve, reject) => {
       this.#pending.push({ session, envelope, expires, resolve, reject });
-      this.#flushTimer ??= setTimeout(() => this.#flush(), GATHER);
+      // Not by time alone: no timer fires while messages come in faster than they are handled.
+      if (this.#pending.length >= GATHER_COUNT) this.#flush();
+      else this.#flushTimer ??= setTimeout(() => this.#flush(), GATHER);
     });
   }
 
