@@ -101,8 +101,17 @@ Deno.test("gateways stand what another twin sends", async (t) => {
       shm,
     ]);
     assert.deepEqual(response.payload, { case: "plain", value: PLAIN });
-    // Its life is that of responses, from the `now` of the service on.
     assert.ok(response.expiration <= 1800n && response.expiration > 1790n);
+  });
+
+  await t.step("a response lives from the `now` of its service on", async () => {
+    for (const [age, life] of [[100, 1700n], [-100, 1800n], [unixNow(), 1800n]] as const) {
+      session.send(await signedByCarol(request("test.echo")));
+      await bob.local.respond(await bob.local.pop("msgbus.test.echo"), { now: unixNow() - age });
+      const { timestamp, expiration } = await session.nextEnvelope();
+      assert.ok(Math.abs(unixNow() - Number(timestamp)) <= 10);
+      assert.ok(expiration <= life && expiration > life - 10n, `${expiration}`);
+    }
   });
 
   await t.step("102: a request that has expired", async () => {

@@ -64,6 +64,7 @@ const wrongResponses: readonly (string | Uint8Array)[] = [
     { dat: "AA" },
     { err: { code: "1", message: "" } },
     { ver: 0 },
+    { ver: 0, ret: "replies.none" },
   ].map((members) =>
     JSON.stringify({ ver: 1, ref: "uid", dat: "", dst: "7", shm: null, now: 0, ...members })
   ),
@@ -124,6 +125,8 @@ Deno.test("gateways survive whatever local programs push", async (t) => {
     await until(async () => await redis.lLen(INVALID) === wrongResponses.length, "all of them");
     const expected = wrongResponses.map((entry) => bufferOf(entry).toString("hex"));
     assert.deepEqual(await takeInvalid(), expected);
+    await settled();
+    assert.equal(await redis.exists("replies.none"), 0); // They have no one to answer.
   });
 
   await t.step("an error for a request that has expired before it was taken", async () => {

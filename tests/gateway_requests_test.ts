@@ -204,6 +204,16 @@ Deno.test("gateways carry requests and responses between local programs", async 
     assert.ok(left.length > 5, "backlogs stay until they expire");
   });
 
+  await t.step(
+    "requests that no service takes are dropped when they have long expired",
+    async () => {
+      await alice.local.request({ dst: [9], cmd: "nobody" });
+      await until(async () => await bob.local.redis.exists("msgbus.nobody") === 1, "the request");
+      const left = await bob.local.redis.ttl("msgbus.nobody");
+      assert.ok(left > 3500 && left <= 3600, `${left}`);
+    },
+  );
+
   await t.step("rmb.version, which the gateway answers itself", async () => {
     const { now, ...answer } = await alice.local.ask({ dst: [9], cmd: "rmb.version", ref: "v" });
     checkNow(now);
@@ -281,6 +291,9 @@ Deno.test("gateways carry requests and responses between local programs", async 
       for (const list of ["local", "reply", "invalid"]) await until(() => isEmpty(list), list);
       assert.ok(program.lines.length > 3, `the gateway of ${twin.id} logs`);
     }
+    const keys = [...await alice.local.redis.keys("*"), ...await bob.local.redis.keys("*")];
+    const isKnown = (key: string) => /^msgbus\.(?:backlog\.|nobody$|text$)/.test(key);
+    assert.deepEqual(keys.filter((key) => !isKnown(key)), []);
     const log = [alice.program, bob.program, network.relay.program].flatMap(({ lines }) => lines)
       .join("\n");
     for (const { secret } of [ALICE, BOB]) {

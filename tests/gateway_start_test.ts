@@ -59,6 +59,18 @@ Deno.test("rmb-peer publishes its relay and encryption key, and nothing twice", 
   assert.ok(!second.lines.some((line) => line.includes("publish")), second.lines.join("\n"));
   assert.equal((await Deno.stat(network.twins)).ino, written.ino);
   assert.equal((await second.stop("SIGINT")).code, 0);
+
+  // A wrong relay or pk is reason enough, each on its own.
+  const right = { id: 7, account, relay: relay.domain, pk };
+  for (const wrong of [{ pk: "0x00" }, { relay: "elsewhere" }, { relay: `${relay.domain}_b` }]) {
+    await Deno.writeTextFile(
+      network.twins,
+      JSON.stringify({ twins: [{ ...right, ...wrong }, bob] }),
+    );
+    const third = await network.startGateway(ALICE, redis, relay, { ready: /serving/ });
+    await third.stop("SIGKILL");
+    assert.deepEqual(await twinsOf(network), [right, bob]);
+  }
 });
 
 Deno.test("rmb-peer --no-update only warns where the twin publishes something else", async () => {
