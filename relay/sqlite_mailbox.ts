@@ -195,7 +195,8 @@ export class SqliteMailbox implements Mailbox {
       work();
       this.#database.exec("COMMIT");
     } catch (error) {
-      this.#database.exec("ROLLBACK");
+      // SQLite has done so itself where it could not go on, as on a full disk.
+      if (this.#database.isTransaction) this.#database.exec("ROLLBACK");
       throw error;
     }
   }
