@@ -110,12 +110,10 @@ export class RelayConnection implements AsyncDisposable {
     this.#url = parseRelayUrl(options.url);
     const defaults = { connect: 10_000, ping: 20_000, silence: 40_000, retry: [1000, 30_000] };
     this.#times = { ...defaults as unknown as RelayTimes, ...options.times };
-    const { twin, connection } = options.session;
-    const address = connection === undefined ? { twin } : { twin, connection };
     this.#ping = encodeEnvelope(createEnvelope({
       uid: "ping",
-      source: address,
-      destination: address,
+      source: options.session,
+      destination: options.session,
       message: { case: "ping", value: {} },
     }));
     this.#running = this.#run();
