@@ -4,7 +4,9 @@
  * call {@linkcode UnsentMessages.settle} often while it is open.
  */
 export class UnsentMessages<T> {
-  #messages: { readonly message: T; readonly size: number }[] = [];
+  #messages: T[] = [];
+  /** Their sizes, by index: cheaper than an object for each message. */
+  #sizes: number[] = [];
   #head = 0;
   #bytes = 0;
 
@@ -20,7 +22,8 @@ export class UnsentMessages<T> {
 
   /** Takes note of a message handed to the socket, of `size` bytes. */
   push(message: T, size: number): void {
-    this.#messages.push({ message, size });
+    this.#messages.push(message);
+    this.#sizes.push(size);
     this.#bytes += size;
   }
 
@@ -32,25 +35,24 @@ export class UnsentMessages<T> {
    */
   settle(bufferedAmount: number, onSettled?: (message: T) => void): void {
     while (this.#head < this.#messages.length) {
-      const { message, size } = this.#messages[this.#head]!;
+      const size = this.#sizes[this.#head]!;
       if (this.#bytes - size < bufferedAmount) break;
       this.#bytes -= size;
-      this.#head++;
+      const message = this.#messages[this.#head++]!;
       onSettled?.(message);
     }
-    if (this.#head === this.#messages.length) {
-      this.#messages.length = 0;
-      this.#head = 0;
-    } else if (this.#head > 1024) {
+    if (this.#head === this.#messages.length || this.#head > 1024) {
       this.#messages = this.#messages.slice(this.#head);
+      this.#sizes = this.#sizes.slice(this.#head);
       this.#head = 0;
     }
   }
 
   /** Takes all that is left, oldest first. */
   takeAll(): T[] {
-    const left = this.#messages.slice(this.#head).map(({ message }) => message);
-    this.#messages.length = 0;
+    const left = this.#messages.slice(this.#head);
+    this.#messages = [];
+    this.#sizes = [];
     this.#head = 0;
     this.#bytes = 0;
     return left;

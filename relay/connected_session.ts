@@ -7,6 +7,8 @@ const logger = getLogger(["rmb", "relay", "session"]);
 
 /** Bytes handed to a socket and not taken by the kernel above which messages go to the mailbox. */
 const MAX_BUFFERED = 1024 * 1024;
+/** Bytes of them below which the mailbox is read again. */
+const LOW_BUFFERED = 256 * 1024;
 /** Turns of the event loop after which the kernel has what it takes at once. */
 const SETTLE_TURNS = 2;
 /** How often it is looked whether the kernel took the rest, in milliseconds. */
@@ -49,6 +51,10 @@ export class ConnectedSession {
   #appended = 0;
   #settling = false;
   #settleTimer: ReturnType<typeof setTimeout> | undefined;
+  /** Id of the last message read from the mailbox. */
+  #last: QueuedEnvelope["id"] | undefined;
+  /** How many messages out of the mailbox the kernel does not have. */
+  #queued = 0;
   /** Ids of messages out of the mailbox that the kernel has: to be removed. */
   readonly #delivered: QueuedEnvelope["id"][] = [];
   /** Settles when the mailbox is not being read. */
@@ -92,10 +98,7 @@ export class ConnectedSession {
   deliver(envelope: Uint8Array, expires: number): Promise<void> | undefined {
     if (this.#direct && this.#socket.readyState === WebSocket.OPEN) {
       this.#hand(envelope, { envelope, expires });
-      if (this.#socket.bufferedAmount > MAX_BUFFERED) {
-        this.#direct = false;
-        this.#reading = this.#readMailbox();
-      }
+      if (this.#unsent.bytes > MAX_BUFFERED) this.#holdBack();
       return undefined;
     }
     this.#appended++;
@@ -127,6 +130,14 @@ export class ConnectedSession {
     };
   }
 
+  /** Sends what comes from now on through the mailbox, if the client does not keep up. */
+  #holdBack(): void {
+    this.#settle();
+    if (this.#unsent.bytes <= MAX_BUFFERED) return;
+    this.#direct = false;
+    this.#reading = this.#reading.then(() => this.#readMailbox());
+  }
+
   /** Hands a message to the socket. */
   #hand(envelope: Uint8Array, handed: Handed): void {
     this.#socket.send(envelope as Uint8Array<ArrayBuffer>);
@@ -155,43 +166,45 @@ export class ConnectedSession {
   }
 
   #settleDownTo(bufferedAmount: number): void {
+    if (this.#queued === 0) return this.#unsent.settle(bufferedAmount);
     this.#unsent.settle(bufferedAmount, (handed) => {
-      if ("id" in handed) this.#delivered.push(handed.id);
+      if (!("id" in handed)) return;
+      this.#queued--;
+      this.#delivered.push(handed.id);
     });
   }
 
   /** Sends what waits in the mailbox, until nothing does; then messages go straight to the socket. */
   async #readMailbox(): Promise<void> {
-    while (await this.#hasRoom()) {
+    while (!this.#direct && await this.#settledDownTo(() => this.#unsent.bytes <= LOW_BUFFERED)) {
       const appended = this.#appended;
       try {
         await this.#removeDelivered();
-        const queued = await this.#mailbox.read(this.name);
+        const queued = await this.#mailbox.read(this.name, this.#last);
         if (!this.#open) return;
-        for (const message of queued) this.#hand(message.envelope, message);
-        if (queued.length === 0 && appended === this.#appended) {
-          this.#direct = true;
-          return;
+        for (const message of queued) {
+          this.#queued++;
+          this.#last = message.id;
+          this.#hand(message.envelope, message);
         }
+        this.#direct = queued.length === 0 && appended === this.#appended;
       } catch (error) {
-        this.#metrics.storeErrors++;
-        logger.error("mailbox of session {session} can't be read: {error}", {
-          session: this.name,
-          error: String(error),
-        });
+        this.#storeFailed("can't be read", error);
         await pause(STORE_RETRY);
       }
     }
+    await this.#settledDownTo(() => this.#queued === 0);
+    await this.#removeDelivered().catch((error) => this.#storeFailed("can't be cleared", error));
   }
 
-  /** Waits until the kernel has all that was handed to the socket; false if it closes before. */
-  async #hasRoom(): Promise<boolean> {
+  /** Waits until the kernel has enough of what was handed to the socket; false if it closes before. */
+  async #settledDownTo(isEnough: () => boolean): Promise<boolean> {
     let wait: number = ROOM_INTERVALS[0];
     let left = Infinity;
     let since = Date.now();
     for (;;) {
       this.#settle();
-      if (!this.#open || this.#unsent.length === 0) return this.#open;
+      if (!this.#open || isEnough()) return this.#open;
       if (this.#unsent.bytes < left) {
         left = this.#unsent.bytes;
         since = Date.now();
@@ -202,6 +215,15 @@ export class ConnectedSession {
       await pause(wait);
       wait = Math.min(wait * 2, ROOM_INTERVALS[1]);
     }
+  }
+
+  #storeFailed(what: string, error: unknown): void {
+    this.#metrics.storeErrors++;
+    logger.error("mailbox of session {session} {what}: {error}", {
+      session: this.name,
+      what,
+      error: String(error),
+    });
   }
 
   get #open(): boolean {

@@ -31,11 +31,14 @@ export interface Mailbox extends AsyncDisposable {
   putBack(session: string, envelopes: readonly QueuedAgain[]): Promise<void>;
 
   /**
-   * Reads the oldest envelopes of a session's queue that have not expired, without removing them.
+   * Reads the oldest envelopes of a session's queue that have not expired, without removing them. All
+   * that was appended before the call counts.
    *
+   * @param after Reads those behind the envelope with this id only; what was put back to the front
+   * since it was read is before it.
    * @returns Some of them, in order; none only if there are none.
    */
-  read(session: string): Promise<QueuedEnvelope[]>;
+  read(session: string, after?: QueuedEnvelope["id"]): Promise<QueuedEnvelope[]>;
 
   /** Removes envelopes that were delivered. */
   remove(session: string, ids: readonly QueuedEnvelope["id"][]): Promise<void>;

@@ -72,7 +72,8 @@ export class SqliteMailbox implements Mailbox {
     `);
     this.#insert = this.#database.prepare("INSERT INTO mailbox VALUES (?, ?, ?, ?)");
     this.#select = this.#database.prepare(
-      "SELECT id, envelope FROM mailbox WHERE session = ? AND expires > ? ORDER BY id LIMIT ?",
+      "SELECT id, envelope FROM mailbox WHERE session = ? AND id > ? AND expires > ? " +
+        "ORDER BY id LIMIT ?",
     );
     this.#delete = this.#database.prepare("DELETE FROM mailbox WHERE id = ?");
     this.#purgeExpired = this.#database.prepare(
@@ -122,11 +123,14 @@ export class SqliteMailbox implements Mailbox {
 
   /** Reads the oldest envelopes of a session's queue. */
   // deno-lint-ignore require-await -- throws become rejections
-  async read(session: string): Promise<QueuedEnvelope[]> {
+  async read(
+    session: string,
+    after: QueuedEnvelope["id"] = this.#firstId - 1,
+  ): Promise<QueuedEnvelope[]> {
     this.#flush();
     const queued: QueuedEnvelope[] = [];
     let bytes = 0;
-    for (const { id, envelope } of this.#select.iterate(session, unixNow(), READ_COUNT)) {
+    for (const { id, envelope } of this.#select.iterate(session, after, unixNow(), READ_COUNT)) {
       queued.push({ id: id as number, envelope: envelope as Uint8Array });
       bytes += (envelope as Uint8Array).length;
       if (bytes >= READ_BYTES) break;
