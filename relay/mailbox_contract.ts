@@ -2,7 +2,13 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { unixNow } from "@rmb/protocol";
-import { type Mailbox, MailboxFullError, MAX_QUEUED, type QueuedAgain } from "./mailbox.ts";
+import {
+  type Mailbox,
+  MailboxFullError,
+  MAX_QUEUED,
+  type QueuedAgain,
+  type QueuedEnvelope,
+} from "./mailbox.ts";
 import { Clock } from "./tests/clock.ts";
 
 /** Where a mailbox keeps what waits; empty at first. Disposing of it removes it. */
@@ -67,6 +73,19 @@ export function testMailbox(name: string, makeStore: () => Promise<MailboxStore>
     const read: Uint8Array[] = [];
     for await (const { envelope } of consume(mailbox, "7")) read.push(new Uint8Array(envelope));
     assert.deepEqual(read, envelopes.map((envelope) => envelope.slice()));
+  });
+
+  test("reads on behind what was read", async (mailbox) => {
+    for (const text of ["one", "two", "three"]) await mailbox.append("7", bytes(text), LATER);
+    const [first, , third] = await mailbox.read("7");
+    const texts = async (after: QueuedEnvelope["id"]) =>
+      (await mailbox.read("7", after)).map(({ envelope }) => text(envelope));
+    assert.deepEqual(await texts(first!.id), ["two", "three"]);
+    assert.deepEqual(await texts(third!.id), []);
+    await mailbox.remove("7", [first!.id, third!.id]);
+    const appended = mailbox.append("7", bytes("four"), LATER);
+    assert.deepEqual(await texts(third!.id), ["four"]);
+    await appended;
   });
 
   test("reads the same until it is removed", async (mailbox) => {
