@@ -7,7 +7,7 @@ import {
   type QueuedAgain,
   type QueuedEnvelope,
 } from "./mailbox.ts";
-import { unixNow } from "@rmb/protocol";
+import { RmbError, unixNow } from "@rmb/protocol";
 
 const logger = getLogger(["rmb", "relay", "mailbox"]);
 
@@ -51,25 +51,10 @@ export class SqliteMailbox implements Mailbox {
    * the file.
    *
    * @param path The file, or `:memory:`.
-   * @throws If the file is not such a mailbox, or another process has it open.
+   * @throws {RmbError} if the file can't be opened, is something else, or another process has it.
    */
   constructor(path: string) {
-    this.#database = new DatabaseSync(path);
-    // Exclusive: one process, one file; and no shared-memory file beside it.
-    this.#database.exec(`
-      PRAGMA locking_mode = EXCLUSIVE;
-      PRAGMA journal_mode = WAL;
-      PRAGMA synchronous = NORMAL;
-      PRAGMA temp_store = MEMORY;
-      CREATE TABLE IF NOT EXISTS mailbox (
-        id INTEGER PRIMARY KEY,
-        session TEXT NOT NULL,
-        expires INTEGER NOT NULL,
-        envelope BLOB NOT NULL
-      ) STRICT;
-      CREATE INDEX IF NOT EXISTS mailbox_session ON mailbox (session);
-      CREATE INDEX IF NOT EXISTS mailbox_expires ON mailbox (expires);
-    `);
+    this.#database = openDatabase(path);
     this.#insert = this.#database.prepare("INSERT INTO mailbox VALUES (?, ?, ?, ?)");
     this.#select = this.#database.prepare(
       "SELECT id, envelope FROM mailbox WHERE session = ? AND id > ? AND expires > ? " +
@@ -209,5 +194,31 @@ export class SqliteMailbox implements Mailbox {
     const count = (this.#counts.get(session) ?? 0) + change;
     if (count > 0) this.#counts.set(session, count);
     else this.#counts.delete(session);
+  }
+}
+
+function openDatabase(path: string): DatabaseSync {
+  let database: DatabaseSync | undefined;
+  try {
+    database = new DatabaseSync(path);
+    // Exclusive: one process, one file; and no shared-memory file beside it.
+    database.exec(`
+      PRAGMA locking_mode = EXCLUSIVE;
+      PRAGMA journal_mode = WAL;
+      PRAGMA synchronous = NORMAL;
+      PRAGMA temp_store = MEMORY;
+      CREATE TABLE IF NOT EXISTS mailbox (
+        id INTEGER PRIMARY KEY,
+        session TEXT NOT NULL,
+        expires INTEGER NOT NULL,
+        envelope BLOB NOT NULL
+      ) STRICT;
+      CREATE INDEX IF NOT EXISTS mailbox_session ON mailbox (session);
+      CREATE INDEX IF NOT EXISTS mailbox_expires ON mailbox (expires);
+    `);
+    return database;
+  } catch (cause) {
+    database?.close();
+    throw new RmbError(`Cannot open mailbox "${path}": ${(cause as Error).message}`, { cause });
   }
 }

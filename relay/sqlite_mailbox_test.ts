@@ -20,13 +20,19 @@ Deno.test("SqliteMailbox lets no other process have its file", async () => {
   await using store = await makeStore();
   await using mailbox = await store.open();
   await mailbox.append("7", Uint8Array.of(1), unixNow() + 60);
-  assert.throws(() => new SqliteMailbox(store.path), /locked/);
+  assert.throws(
+    () => new SqliteMailbox(store.path),
+    /Cannot open mailbox ".*": database is locked/,
+  );
 });
 
 Deno.test("SqliteMailbox refuses a file that is something else, and leaves it as it is", async () => {
   await using store = await makeStore();
   await Deno.writeTextFile(store.path, "precious ".repeat(1000));
-  assert.throws(() => new SqliteMailbox(store.path), /not a database/);
+  assert.throws(
+    () => new SqliteMailbox(store.path),
+    /Cannot open mailbox ".*": file is not a database/,
+  );
   assert.equal(await Deno.readTextFile(store.path), "precious ".repeat(1000));
 });
 

@@ -1,0 +1,145 @@
+import assert from "node:assert/strict";
+import { evaluate } from "../tests/fixtures/run_peer.ts";
+import manifest from "./deno.json" with { type: "json" };
+
+const NEEDED = ["--domain", "relay.test", "--twins", "twins.json"];
+const DEFAULTS = {
+  domains: ["relay.test"],
+  twins: "twins.json",
+  listen: { hostname: "::", port: 8080 },
+  store: "rmb-relay.db",
+  maxMessage: 64 * 1024 * 1024,
+  verbosity: 0,
+};
+
+/** Arguments and environment to read. */
+interface Given {
+  readonly args?: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+/** What is read of each, in a process of its own for the sake of the environment. */
+async function read(...cases: Given[]) {
+  const { code, stdout, stderr } = await evaluate(
+    `
+    import { parseOptions } from ${JSON.stringify(import.meta.resolve("./options.ts"))};
+    for (const { args = [], env = {} } of JSON.parse(Deno.args[0])) {
+      for (const [name, value] of Object.entries(env)) Deno.env.set(name, value);
+      console.log(JSON.stringify(parseOptions(args)));
+      for (const name of Object.keys(env)) Deno.env.delete(name);
+    }`,
+    [JSON.stringify(cases)],
+  );
+  assert.equal(code, 0, stderr);
+  return stdout.trim().split("\n").map((line) => JSON.parse(line));
+}
+
+/** Runs the program with arguments that it does not get far with, until it ends. */
+function run(...args: string[]) {
+  const main = JSON.stringify(import.meta.resolve("./main.ts"));
+  return evaluate(`import { main } from ${main}; await main(Deno.args);`, ["--", ...args]);
+}
+
+Deno.test("parseOptions() reads long and short names, and has defaults for the rest", async () => {
+  const all = ["--listen", "127.0.0.1:80", "--data", "x.db", "--max-message", "1000", "--debug"];
+  const short = ["-m", "a", "-m", "b:81", "--twins", "t", "-l", "[::1]:0", "-d", "-d"];
+  assert.deepEqual(await read({ args: NEEDED }, { args: [...NEEDED, ...all] }, { args: short }), [
+    DEFAULTS,
+    {
+      ...DEFAULTS,
+      listen: { hostname: "127.0.0.1", port: 80 },
+      store: "x.db",
+      maxMessage: 1000,
+      verbosity: 1,
+    },
+    {
+      ...DEFAULTS,
+      domains: ["a", "b:81"],
+      twins: "t",
+      listen: { hostname: "::1", port: 0 },
+      verbosity: 2,
+    },
+  ]);
+});
+
+Deno.test("parseOptions() listens on all addresses when told a port only", async () => {
+  const [options] = await read({ args: [...NEEDED, "-l", ":9000"] });
+  assert.deepEqual(options.listen, { hostname: "::", port: 9000 });
+});
+
+Deno.test("parseOptions() takes from the environment what arguments leave out", async () => {
+  const env = {
+    RMB_RELAY_DOMAIN: "a b:81",
+    RMB_RELAY_TWINS: "t",
+    RMB_RELAY_LISTEN: "[::1]:81",
+    RMB_RELAY_DATA: "x.db",
+    RMB_RELAY_MAX_MESSAGE: "1000",
+    RMB_RELAY_DEBUG: "1",
+  };
+  const given = {
+    domains: ["a", "b:81"],
+    twins: "t",
+    listen: { hostname: "::1", port: 81 },
+    store: "x.db",
+    maxMessage: 1000,
+    verbosity: 1,
+  };
+  assert.deepEqual(await read({ env }, { env, args: ["-m", "c", "--twins=u"] }), [
+    given,
+    { ...given, domains: ["c"], twins: "u" },
+  ]);
+});
+
+Deno.test("rmb-relay answers --help and --version", async () => {
+  const [help, version] = await Promise.all([run("--help"), run("--version")]);
+  assert.equal(help.code, 0);
+  assert.match(help.stdout, /^Usage: rmb-relay .*--domain DOMAIN.*RMB_RELAY_DOMAIN/ms);
+  assert.deepEqual([version.code, version.stdout.trim()], [0, manifest.version]);
+});
+
+Deno.test("rmb-relay ends with 2 and says what is wrong with its arguments", async () => {
+  const cases: [string[], RegExp][] = [
+    [["--twins", "t"], /--domain is missing/],
+    [["--domain", "a"], /--twins is missing/],
+    [[...NEEDED, "--listen", "localhost"], /Cannot listen on "localhost": expected host:port/],
+    [[...NEEDED, "--listen", "::1:80"], /Cannot listen on "::1:80"/],
+    [[...NEEDED, "--listen", ":65536"], /Cannot listen on ":65536"/],
+    [[...NEEDED, "--max-message", "0"], /--max-message/],
+    [[...NEEDED, "--max-message", "67108865"], /--max-message/],
+    [[...NEEDED, "--nonsense"], /--nonsense/],
+  ];
+  for (const [args, reason] of cases) {
+    const { code, stderr } = await run(...args);
+    assert.equal(code, 2, stderr);
+    assert.match(stderr, reason);
+  }
+});
+
+Deno.test("rmb-relay ends with 1 and says what it can't start with", async () => {
+  const folder = await Deno.makeTempDir({ prefix: "rmb-" });
+  try {
+    const twins = `${folder}/twins.json`;
+    await Deno.writeTextFile(twins, '{"twins":[]}');
+    await Deno.writeTextFile(`${folder}/no.db`, "not a database ".repeat(100));
+    using taken = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+    const good = {
+      "--domain": "a",
+      "--twins": twins,
+      "--data": ":memory:",
+      "--listen": "127.0.0.1:0",
+    };
+    const cases: [Partial<typeof good>, RegExp][] = [
+      [{ "--twins": `${folder}/none.json` }, /^rmb-relay: Cannot read twins file ".*none\.json"/m],
+      [{ "--data": `${folder}/no.db` }, /^rmb-relay: Cannot open mailbox ".*no\.db": .*database/m],
+      [{ "--data": `${folder}/none/x` }, /^rmb-relay: Cannot open mailbox ".*none\/x": /m],
+      [{ "--listen": `127.0.0.1:${taken.addr.port}` }, /^rmb-relay: .*in use/m],
+    ];
+    for (const [bad, reason] of cases) {
+      const { code, stderr } = await run(...Object.entries({ ...good, ...bad }).flat());
+      assert.equal(code, 1, stderr);
+      assert.match(stderr, reason);
+    }
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
