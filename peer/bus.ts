@@ -1,6 +1,7 @@
 import { createClient, RESP_TYPES } from "@redis/client";
 import { getLogger } from "@logtape/logtape";
 import { FormatError } from "@rmb/protocol";
+import { Buffer } from "node:buffer";
 
 const logger = getLogger(["rmb", "peer", "redis"]);
 
@@ -48,7 +49,7 @@ export class Bus implements AsyncDisposable {
     if (client === undefined) {
       client = connectClient(this.#url, list, { disableOfflineQueue: true });
       this.#poppers.set(list, client);
-      await client.connect();
+      await attemptConnection(client);
     }
     const first = await client.brPop(list, POP_TIME);
     if (first === null) return [];
@@ -114,6 +115,13 @@ function connectClient(url: string, purpose: string, options: { disableOfflineQu
     down = false;
   });
   return client;
+}
+
+/** Begins to connect, and waits until that has worked or failed once. */
+async function attemptConnection(client: Client): Promise<void> {
+  const attempted = new Promise((resolve) => client.once("ready", resolve).once("error", resolve));
+  client.connect().catch(() => {}); // It tries until it is disposed of, which is no error.
+  await attempted;
 }
 
 /**

@@ -25,7 +25,7 @@ const logger = getLogger(["rmb", "peer", "inbound"]);
 
 /** Life of the gateway's own answers, in seconds. */
 const ANSWER_EXPIRATION = 300n;
-/** Messages, and bytes of them, that wait to be verified and pushed; above, new ones are refused. */
+/** Messages, and bytes of them, that wait to be verified and pushed; above, new ones are dropped. */
 const MAX_WAITING = 10_000;
 const MAX_WAITING_BYTES = 256 * 1024 * 1024;
 /** Seconds after which a list that no program pops is dropped: longer than any request lives. */

@@ -96,6 +96,8 @@ export class RelayConnection implements AsyncDisposable {
   readonly #closing = new AbortController();
   readonly #running: Promise<void>;
   #socket: WebSocket | undefined;
+  /** When the relay was connected, in milliseconds of Unix time. */
+  #connectedSince = Infinity;
   #waiting: Outgoing[] = [];
   readonly #unsent = new UnsentMessages<Outgoing>();
   #flushTimer: ReturnType<typeof setTimeout> | undefined;
@@ -176,11 +178,11 @@ export class RelayConnection implements AsyncDisposable {
     const [shortest, longest] = this.#times.retry;
     let wait = shortest;
     while (!this.#closing.signal.aborted) {
-      const start = Date.now();
       const reason = await this.#connectOnce().catch((error) => describe(error));
       if (this.#closing.signal.aborted) break;
       // One that held for a while was a good one: begin anew. A shorter one may be refused again.
-      if (Date.now() - start > longest) wait = shortest;
+      if (Date.now() - this.#connectedSince > longest) wait = shortest;
+      this.#connectedSince = Infinity;
       const retryIn = Math.min(wait * (1 + Math.random()), longest);
       wait = Math.max(shortest, Math.min(wait * 2, longest / 2));
       this.#options.onState?.({ connected: false, reason, retryIn: Math.round(retryIn) });
@@ -215,7 +217,7 @@ export class RelayConnection implements AsyncDisposable {
     onAbort(this.#closing.signal, abort);
 
     socket.onopen = () => {
-      heard = Date.now();
+      heard = this.#connectedSince = Date.now();
       this.#socket = socket;
       this.#options.onState?.({ connected: true });
       socket.send(this.#ping);

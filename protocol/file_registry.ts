@@ -71,7 +71,14 @@ export class FileRegistry implements TwinRegistry {
       throw new RegistryError(`Cannot read twins file "${path}": ${describe(cause)}`, { cause });
     });
     // The folder is watched, for the file itself may be replaced; and watched before it is read.
-    const watcher = Deno.watchFs(folderOf(real), { recursive: false });
+    let watcher: Deno.FsWatcher;
+    try {
+      watcher = Deno.watchFs(folderOf(real), { recursive: false });
+    } catch (cause) {
+      throw new RegistryError(`Cannot watch the folder of "${real}": ${describe(cause)}`, {
+        cause,
+      });
+    }
     try {
       return new FileRegistry(real, parseTwins(await readTwins(real), real), watcher);
     } catch (error) {
@@ -107,9 +114,7 @@ export class FileRegistry implements TwinRegistry {
       entry.relay = formatRelayDomains(relays);
       entry.pk = pk === undefined ? null : formatHex(pk);
       const twins = parseTwins(file, this.#path);
-      const fresh = `${this.#path}.${crypto.randomUUID()}`;
-      await Deno.writeTextFile(fresh, JSON.stringify(file, null, 2) + "\n");
-      await Deno.rename(fresh, this.#path);
+      await replaceFile(this.#path, JSON.stringify(file, null, 2) + "\n");
       this.#take(twins);
     } catch (cause) {
       if (cause instanceof RegistryError) throw cause;
@@ -179,6 +184,19 @@ async function readTwins(path: string): Promise<TwinsFile> {
     throw new RegistryError(`Cannot read twins file "${path}": it must have a list "twins"`);
   }
   return value as TwinsFile;
+}
+
+/** Replaces a file as a whole, its permissions kept, or leaves it as it is. */
+async function replaceFile(path: string, text: string): Promise<void> {
+  const { mode } = await Deno.stat(path);
+  const fresh = `${path}.${crypto.randomUUID()}`;
+  try {
+    await Deno.writeTextFile(fresh, text, { createNew: true, ...(mode !== null && { mode }) });
+    await Deno.rename(fresh, path);
+  } catch (error) {
+    await Deno.remove(fresh).catch(() => {});
+    throw error;
+  }
 }
 
 function parseTwins({ twins }: TwinsFile, path: string): Map<number, Twin> {
