@@ -23,10 +23,12 @@ export class Bus implements AsyncDisposable {
   readonly #client: Client;
   readonly #poppers = new Map<string, Client>();
   readonly #url: string;
+  /** When the last wait for an attempt to connect is over, in milliseconds since 1970. */
+  #retryAt = 0;
 
   private constructor(url: string) {
     this.#url = url;
-    this.#client = connectClient(url, "commands");
+    this.#client = this.#connectClient("commands");
   }
 
   /** Connects, and waits for as long as Redis can't be reached. */
@@ -47,7 +49,7 @@ export class Bus implements AsyncDisposable {
     // while Redis is down: nothing is lost by it, and who wants to stop need not wait.
     let client = this.#poppers.get(list);
     if (client === undefined) {
-      client = connectClient(this.#url, list, { disableOfflineQueue: true });
+      client = this.#connectClient(list, { disableOfflineQueue: true });
       this.#poppers.set(list, client);
       await attemptConnection(client);
     }
@@ -84,10 +86,30 @@ export class Bus implements AsyncDisposable {
       if (client.isReady) await client.close().catch(() => {});
       else client.destroy();
     }
+    // The library does not end its waits for the next attempt to connect.
+    const left = this.#retryAt - Date.now();
+    if (left > 0) await new Promise((resolve) => setTimeout(resolve, left));
+  }
+
+  #connectClient(purpose: string, options?: ClientOptions): Client {
+    return connectClient(this.#url, purpose, {
+      ...options,
+      onRetry: (wait) => this.#retryAt = Math.max(this.#retryAt, Date.now() + wait),
+    });
   }
 }
 
-function connectClient(url: string, purpose: string, options: { disableOfflineQueue?: true } = {}) {
+/** How a client differs from others. */
+interface ClientOptions {
+  /** Whether it refuses commands while it is not connected. */
+  readonly disableOfflineQueue?: true;
+}
+
+function connectClient(
+  url: string,
+  purpose: string,
+  { onRetry, ...options }: ClientOptions & { onRetry: (wait: number) => void },
+) {
   let down = false;
   const client = createClient({
     ...options,
@@ -97,8 +119,12 @@ function connectClient(url: string, purpose: string, options: { disableOfflineQu
     pingInterval: SILENCE / 2,
     socket: {
       socketTimeout: SILENCE,
-      reconnectStrategy: (retries) =>
-        Math.min(50 * 2 ** Math.min(retries, 10), MAX_RETRY) * (0.5 + Math.random() / 2),
+      reconnectStrategy: (retries) => {
+        const longest = Math.min(50 * 2 ** Math.min(retries, 10), MAX_RETRY);
+        const wait = Math.ceil(longest * (0.5 + Math.random() / 2));
+        onRetry(wait);
+        return wait;
+      },
     },
   });
   client.on("error", (error: Error) => {

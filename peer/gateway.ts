@@ -96,7 +96,8 @@ export class Gateway implements AsyncDisposable {
    * @throws {RmbError} if the key has no twin, or something about the options can't work.
    */
   static async start(options: GatewayOptions): Promise<Gateway> {
-    const { keypair, redis, registry } = options;
+    const { keypair, registry } = options;
+    const redis = redactUrl(options.redis);
     const twin = await registry.twinIdByAccount(keypair.publicKey);
     if (twin === undefined) {
       throw new RmbError(
@@ -108,9 +109,9 @@ export class Gateway implements AsyncDisposable {
     logger.info("serving twin {twin}, account {account}, on {redis}", {
       twin,
       account: keypair.address,
-      redis: redactUrl(redis),
+      redis,
     });
-    return new Gateway(twin, await Bus.connect(redis), options);
+    return new Gateway(twin, await Bus.connect(options.redis), options);
   }
 
   /** Stops: takes nothing more from local programs, and finishes what it has. */
