@@ -247,9 +247,14 @@ export class ConnectedSession {
     this.#finish();
   }
 
-  /** Gives the mailbox what the kernel has not got; what came out of the mailbox is still there. */
+  /**
+   * Gives the mailbox what the kernel has not got. Of that, the mailbox still has what came out of it;
+   * but what was sent straight behind such messages must come back behind them.
+   */
   async #putBack(): Promise<void> {
-    const unsent = this.#unsent.takeAll().filter((handed) => !("id" in handed)) as QueuedAgain[];
+    const all = this.#unsent.takeAll();
+    const unsent = all.slice(0, all.findLastIndex((handed) => !("id" in handed)) + 1);
+    for (const handed of unsent) if ("id" in handed) this.#delivered.push(handed.id);
     try {
       if (unsent.length > 0) await this.#mailbox.putBack(this.name, unsent);
       await this.#removeDelivered();

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import fc from "fast-check";
 import { unixNow } from "@rmb/protocol";
 import { ConnectedSession } from "./connected_session.ts";
 import type { Mailbox } from "./mailbox.ts";
@@ -15,6 +16,7 @@ class FakeSocket {
   /** How it was closed from this side. */
   closedWith: number | undefined;
   #buffered = 0;
+  #taken = 0;
 
   /** True for an open socket only. */
   get bufferedAmount(): number {
@@ -34,7 +36,15 @@ class FakeSocket {
 
   /** The kernel takes so many bytes, or all. */
   take(bytes: number = this.#buffered): void {
-    this.#buffered -= bytes;
+    const taken = Math.min(bytes, this.#buffered);
+    this.#buffered -= taken;
+    this.#taken += taken;
+  }
+
+  /** What the kernel has as a whole, of what was sent in ASCII. */
+  get taken(): string[] {
+    let end = 0;
+    return this.sent.filter((message) => (end += message.length) <= this.#taken);
   }
 
   /** The connection ends; some say so twice. */
@@ -81,9 +91,9 @@ class Fixture implements AsyncDisposable {
     return this.socket.sent;
   }
 
-  /** Looks often enough at the socket that the session must have looked too. */
+  /** Waits until the session must have looked what the kernel took: it does so every 5 ms. */
   async settled(): Promise<void> {
-    for (let i = 0; i < 4; i++) await turn();
+    await pause(20);
   }
 
   /** Takes what waits in the mailbox. */
@@ -201,6 +211,22 @@ Deno.test("ConnectedSession leaves in the mailbox what the client has not got of
   assert.deepEqual(await fixture.waiting(), ["two", "three"]);
 });
 
+Deno.test("ConnectedSession keeps the order of what it puts back and what is in the mailbox yet", async () => {
+  const mailbox = new SqliteMailbox(":memory:");
+  for (const text of ["one", "two", "three"]) await mailbox.append("7", bytes(text), LATER);
+  await using fixture = new Fixture({ mailbox });
+  await fixture.sent(3);
+  // Whether these go straight to the socket, behind those, or wait in the mailbox.
+  while (fixture.socket.sent.length < 5) await fixture.deliver("more");
+  const all = fixture.socket.sent.slice();
+  await fixture.deliver(LARGE, "last");
+  fixture.socket.take("one".length);
+  await fixture.settled();
+  fixture.socket.end(1006);
+  await fixture.session.ended;
+  assert.deepEqual(await fixture.waiting(), [...all.slice(1), LARGE, "last"]);
+});
+
 Deno.test("ConnectedSession puts nothing back if the client answers when it is closed", async () => {
   await using fixture = new Fixture();
   await fixture.direct();
@@ -275,6 +301,65 @@ Deno.test("ConnectedSession does not send again what the mailbox fails to remove
   await fixture.deliver("two");
   assert.deepEqual(await fixture.sent(2), ["one", "two"]);
   assert.equal(fixture.metrics.storeErrors, 1);
+});
+
+Deno.test("ConnectedSession loses, repeats and swaps nothing, whatever clients and sockets do", async () => {
+  const anyStep = fc.oneof(
+    fc.record({ do: fc.constant("deliver"), count: fc.integer({ min: 1, max: 150 }) }),
+    fc.record({ do: fc.constant("deliver large"), count: fc.integer({ min: 1, max: 2 }) }),
+    fc.record({ do: fc.constant("take"), count: fc.integer({ min: 1, max: 1000 }) }),
+    fc.record({ do: fc.constant("take all"), count: fc.constant(0) }),
+    fc.record({ do: fc.constant("reconnect"), count: fc.constant(0) }),
+  );
+  await fc.assert(
+    fc.asyncProperty(fc.array(anyStep, { maxLength: 30 }), async (steps) => {
+      await using mailbox = new SqliteMailbox(":memory:");
+      const metrics = new RelayMetrics();
+      const received: string[] = [];
+      let socket = new FakeSocket();
+      const connect = () =>
+        new ConnectedSession(
+          { twin: 7 },
+          socket as unknown as WebSocket,
+          mailbox,
+          metrics,
+          Promise.resolve(),
+        );
+      let session = connect();
+      const end = async () => {
+        await pause(20);
+        received.push(...socket.taken);
+        socket.end(1006);
+        await session.ended;
+      };
+      let sent = 0;
+      for (const step of steps) {
+        if (step.do === "reconnect") {
+          await end();
+          socket = new FakeSocket();
+          session = connect();
+        } else if (step.do.startsWith("take")) {
+          await turn();
+          socket.take(step.do === "take all" ? undefined : step.count);
+        } else {
+          const padding = step.do === "deliver large" ? "x".repeat(300 * 1024) : "";
+          for (let i = 0; i < step.count; i++) {
+            session.deliver(bytes(`${sent++} ${padding}`), LATER)?.catch(assert.fail);
+          }
+        }
+      }
+      while (received.length + socket.taken.length < sent) {
+        socket.take();
+        await turn();
+      }
+      await end();
+      assert.deepEqual(
+        received.map((message) => parseInt(message)),
+        Array.from({ length: sent }, (_, i) => i),
+      );
+    }),
+    { numRuns: 60, endOnFailure: true },
+  );
 });
 
 function pause(milliseconds: number): Promise<void> {

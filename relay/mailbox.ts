@@ -1,11 +1,17 @@
 import { RmbError } from "@rmb/protocol";
 
+/** An envelope to be put back. */
+export interface QueuedAgain {
+  /** Its bytes. */
+  readonly envelope: Uint8Array;
+  /** Unix time in seconds from which on it need not be delivered. */
+  readonly expires: number;
+}
+
 /** An envelope that waits in a {@linkcode Mailbox}. */
-export interface QueuedEnvelope {
+export interface QueuedEnvelope extends QueuedAgain {
   /** What the mailbox knows it by. */
   readonly id: number | string;
-  /** The bytes that were queued. */
-  readonly envelope: Uint8Array;
 }
 
 /**
@@ -42,14 +48,6 @@ export interface Mailbox extends AsyncDisposable {
 
   /** Removes envelopes that were delivered. */
   remove(session: string, ids: readonly QueuedEnvelope["id"][]): Promise<void>;
-}
-
-/** An envelope to be put back. */
-export interface QueuedAgain {
-  /** Its bytes. */
-  readonly envelope: Uint8Array;
-  /** Unix time in seconds from which on it need not be delivered. */
-  readonly expires: number;
 }
 
 /** A session's queue holds as many envelopes as it may. */

@@ -57,7 +57,7 @@ export class SqliteMailbox implements Mailbox {
     this.#database = openDatabase(path);
     this.#insert = this.#database.prepare("INSERT INTO mailbox VALUES (?, ?, ?, ?)");
     this.#select = this.#database.prepare(
-      "SELECT id, envelope FROM mailbox WHERE session = ? AND id > ? AND expires > ? " +
+      "SELECT id, expires, envelope FROM mailbox WHERE session = ? AND id > ? AND expires > ? " +
         "ORDER BY id LIMIT ?",
     );
     this.#delete = this.#database.prepare("DELETE FROM mailbox WHERE id = ?");
@@ -115,9 +115,10 @@ export class SqliteMailbox implements Mailbox {
     this.#flush();
     const queued: QueuedEnvelope[] = [];
     let bytes = 0;
-    for (const { id, envelope } of this.#select.iterate(session, after, unixNow(), READ_COUNT)) {
-      queued.push({ id: id as number, envelope: envelope as Uint8Array });
-      bytes += (envelope as Uint8Array).length;
+    for (const row of this.#select.iterate(session, after, unixNow(), READ_COUNT)) {
+      const message = row as unknown as QueuedEnvelope;
+      queued.push(message);
+      bytes += message.envelope.length;
       if (bytes >= READ_BYTES) break;
     }
     return queued;
