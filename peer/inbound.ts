@@ -125,11 +125,11 @@ export class Inbound {
       uid: envelope.uid,
       source,
       command,
-      expiration: Number(envelope.expiration),
+      expiration: seconds(envelope.expiration),
       payload: payloadOf(envelope),
       tags: envelope.tags,
       schema: envelope.schema,
-      timestamp: Number(envelope.timestamp),
+      timestamp: seconds(envelope.timestamp),
     });
     await this.#bus.push(commandList(command), request, LIST_TIME);
   }
@@ -151,7 +151,7 @@ export class Inbound {
       payload: payloadOf(envelope),
       source: isOfRelay(envelope) ? { twin: 0 } : source,
       schema: envelope.schema,
-      timestamp: Number(envelope.timestamp),
+      timestamp: seconds(envelope.timestamp),
       error: message.case === "error"
         ? { code: message.value.code, message: message.value.message }
         : undefined,
@@ -175,6 +175,11 @@ export class Inbound {
       (error) => logger.debug("no answer to {uid}: {error}", { uid, error: error.message }),
     );
   }
+}
+
+/** A number that JSON readers of all languages read as it is. */
+function seconds(value: bigint): number {
+  return Math.min(Number(value), Number.MAX_SAFE_INTEGER);
 }
 
 function payloadOf({ payload }: Envelope): Uint8Array {

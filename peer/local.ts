@@ -49,7 +49,7 @@ export interface LocalRequest {
   readonly destinations: readonly number[];
   /** Session of the destinations that is meant, if one is. */
   readonly connection: string | undefined;
-  /** Redis list for the answers. */
+  /** Redis list for the answers; empty for who wants none. */
   readonly replyTo: string;
   readonly schema: string | undefined;
   /** Unix time in seconds; 0 for the present. */
@@ -108,7 +108,7 @@ export function parseLocalRequest(bytes: Uint8Array): LocalRequest {
     tags: optionalText(json, "tag"),
     destinations: twins(json),
     connection: optionalText(json, "con"),
-    replyTo: text(json, "ret"),
+    replyTo: anyText(json, "ret"),
     schema: optionalText(json, "shm"),
     timestamp: wholeNumber(json, "now"),
   };
@@ -197,9 +197,15 @@ function checkVersion({ ver }: Json): void {
   if (ver !== VERSION) throw new FormatError(`"ver" must be ${VERSION}`);
 }
 
-function text(json: Json, member: string): string {
+function anyText(json: Json, member: string): string {
   const value = json[member];
-  if (typeof value !== "string" || value === "") throw new FormatError(`"${member}" must be text`);
+  if (typeof value !== "string") throw new FormatError(`"${member}" must be text`);
+  return value;
+}
+
+function text(json: Json, member: string): string {
+  const value = anyText(json, member);
+  if (value === "") throw new FormatError(`"${member}" must be text, not empty`);
   return value;
 }
 

@@ -118,6 +118,10 @@ Deno.test("parseLocalResponse() reads destinations with and without a session", 
   assert.deepEqual(read("7:a:b"), { twin: 7, connection: "a:b" });
 });
 
+Deno.test("parseLocalRequest() takes an empty reply list of those who want no answer", () => {
+  assert.equal(parseLocalRequest(bytesOf({ ...REQUEST, ret: "" })).replyTo, "");
+});
+
 const parsers = [
   ["parseLocalRequest", parseLocalRequest, REQUEST],
   ["parseLocalResponse", parseLocalResponse, RESPONSE],
@@ -141,7 +145,7 @@ const wrong: readonly Readonly<Record<string, readonly unknown[]>>[] = [
     tag: NOT_TEXT,
     dst: [undefined, null, 9, "9", {}, [], [0], [-1], [1.5], ["9"], [9, null], [2 ** 32]],
     con: NOT_TEXT,
-    ret: [undefined, null, "", ...NOT_TEXT],
+    ret: [undefined, null, ...NOT_TEXT],
   },
   {
     ...shared,

@@ -133,7 +133,9 @@ export class Outbound {
     const { reference, replyTo, tags, schema } = request;
     const backlog = create(BacklogSchema, { uid, reference, replyTo, ttl: BigInt(left) });
     try {
-      await this.#bus.set(backlogKey(uid), toBinary(BacklogSchema, backlog), left);
+      if (replyTo !== "") {
+        await this.#bus.set(backlogKey(uid), toBinary(BacklogSchema, backlog), left);
+      }
     } catch (error) {
       logger.error("Redis did not take a request: {error}", { error: String(error) });
       return await this.#refuse(request, ErrorCode.other, "Redis did not take the request");
@@ -212,6 +214,7 @@ export class Outbound {
     message: string,
   ): Promise<void> {
     logger.debug("a request was not sent: {message}", { message });
+    if (replyTo === "") return;
     const answer = formatRemoteResponse({
       reference,
       payload: new Uint8Array(),

@@ -107,6 +107,16 @@ Deno.test("gateways carry requests and responses between local programs", async 
     });
   });
 
+  await t.step("and want no answer where the reply list is empty", async () => {
+    await alice.local.request({ dst: [9, 999], ret: "" });
+    const request = await bob.local.pop("msgbus.test.echo");
+    await bob.local.respond(request, { dat: "" });
+    await alice.local.request({ dst: [9], cmd: "test.next" });
+    await bob.local.pop("msgbus.test.next");
+    assert.deepEqual(await alice.local.redis.keys("msgbus.backlog.*" + request.ref), []);
+    assert.equal(await alice.local.redis.exists(""), 0);
+  });
+
   await t.step("to several destinations, itself too, under one uid", async () => {
     const ret = await alice.local.request({ dst: [7, 9, 7], ref: "several" });
     const [own, other] = await Promise.all([echo(alice), echo(bob)]);
