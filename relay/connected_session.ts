@@ -140,7 +140,9 @@ export class ConnectedSession {
 
   /** Hands a message to the socket. */
   #hand(envelope: Uint8Array, handed: Handed): void {
-    this.#socket.send(envelope as Uint8Array<ArrayBuffer>);
+    // A buffer is sent with less work than a view of it.
+    const whole = envelope.byteLength === envelope.buffer.byteLength;
+    this.#socket.send((whole ? envelope.buffer : envelope) as ArrayBuffer);
     this.#unsent.push(handed, envelope.length);
     this.#metrics.sent++;
     this.#metrics.sentBytes += envelope.length;

@@ -23,9 +23,9 @@ class FakeSocket {
     return this.readyState === WebSocket.OPEN ? this.#buffered : 0;
   }
 
-  send(bytes: Uint8Array): void {
-    this.sent.push(text(bytes));
-    this.#buffered += bytes.length;
+  send(bytes: ArrayBuffer | Uint8Array): void {
+    this.sent.push(text(new Uint8Array(bytes)));
+    this.#buffered += bytes.byteLength;
   }
 
   close(code: number): void {

@@ -24,7 +24,8 @@ export interface Mailbox extends AsyncDisposable {
    *
    * @param session The session.
    * @param envelope Its bytes, which must not be changed any more.
-   * @param expires Unix time in seconds from which on it need not be delivered.
+   * @param expires Unix time in seconds from which on it need not be delivered; after
+   * {@linkcode MAX_QUEUED_TIME} it need not be in any case.
    * @returns When it is stored so that it survives this process.
    * @throws {MailboxFullError} if the session's queue holds as many envelopes as it may.
    */

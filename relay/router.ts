@@ -13,7 +13,7 @@ import {
 } from "@rmb/protocol";
 import { errorAnswer, pongAnswer } from "./answers.ts";
 import { ConnectedSession } from "./connected_session.ts";
-import { type Mailbox, MailboxFullError, MAX_QUEUED_TIME } from "./mailbox.ts";
+import { type Mailbox, MailboxFullError } from "./mailbox.ts";
 import type { RelayMetrics } from "./metrics.ts";
 
 const logger = getLogger(["rmb", "relay", "router"]);
@@ -70,6 +70,8 @@ export class Router {
   readonly #ending = new Map<string, Promise<void>>();
   /** Look-ups under way for sessions not connected here, by name: what comes later waits for them. */
   readonly #lookUps = new Map<string, LookUp>();
+  /** Whether each message is logged: asked for each, it would cost as much as reading it. */
+  readonly #logsMessages = logger.isEnabledFor("debug");
   #waitingBytes = 0;
   #closing = false;
 
@@ -133,14 +135,17 @@ export class Router {
     const { metrics } = this.#options;
     metrics.received++;
     metrics.receivedBytes += bytes.length;
-    if (logger.isEnabledFor("debug")) logMessage(routing, bytes);
+    if (this.#logsMessages) logMessage(routing, bytes);
 
     const name = formatSession(routing.destination);
-    const message = { sender, routing, bytes };
     const lookUp = this.#lookUps.get(name);
-    if (lookUp === undefined && this.#sessions.has(name)) return this.#hand(name, message);
+    if (lookUp === undefined) {
+      const connected = this.#sessions.get(name);
+      if (connected !== undefined) return this.#deliver(connected, sender, routing, bytes);
+    }
     if (this.#waitingBytes > MAX_WAITING_BYTES) return this.#refuse(sender, routing, OVERLOADED);
     this.#waitingBytes += bytes.length + WAITING_OVERHEAD;
+    const message = { sender, routing, bytes };
     if (lookUp !== undefined) {
       lookUp.messages.push(message);
     } else {
@@ -156,14 +161,13 @@ export class Router {
   async #lookUp(name: string, { twin }: Session, messages: readonly Message[]): Promise<void> {
     const refusal = await this.#whyNotQueue(twin);
     this.#lookUps.delete(name);
-    for (const message of messages) {
-      const { sender, routing, bytes } = message;
+    for (const { sender, routing, bytes } of messages) {
       this.#waitingBytes -= bytes.length + WAITING_OVERHEAD;
-      // Meanwhile it may have connected.
-      if (this.#sessions.has(name)) this.#hand(name, message);
+      const connected = this.#sessions.get(name); // It may have connected meanwhile.
+      if (connected !== undefined) this.#deliver(connected, sender, routing, bytes);
       else if (refusal !== undefined) this.#refuse(sender, routing, refusal);
       else if (hasTag(routing.tags, FAIL_FAST)) this.#refuse(sender, routing, OFFLINE);
-      else this.#hand(name, message);
+      else this.#queue(name, sender, routing, bytes);
     }
   }
 
@@ -185,18 +189,30 @@ export class Router {
     return undefined;
   }
 
-  /** Gives a message to the destination's session, or to the mailbox if it is not connected. */
-  #hand(name: string, { sender, routing, bytes }: Message): void {
-    const connected = this.#sessions.get(name);
-    const expires = Math.min(
-      routing.timestamp + routing.expiration,
-      unixNow() + MAX_QUEUED_TIME,
-    );
-    if (connected === undefined) logger.debug("{uid} waits in the mailbox", { uid: routing.uid });
-    const stored = connected === undefined
-      ? this.#options.mailbox.append(name, bytes, expires)
-      : connected.deliver(bytes, expires);
-    if (stored === undefined) return;
+  /** Gives a message to a session that is connected here. */
+  #deliver(
+    receiver: ConnectedSession,
+    sender: ConnectedSession,
+    routing: Routing,
+    bytes: Uint8Array,
+  ): void {
+    const stored = receiver.deliver(bytes, routing.timestamp + routing.expiration);
+    if (stored !== undefined) this.#awaitStore(stored, sender, routing, bytes);
+  }
+
+  /** Leaves a message in the mailbox of a session that is not connected. */
+  #queue(name: string, sender: ConnectedSession, routing: Routing, bytes: Uint8Array): void {
+    logger.debug("{uid} waits in the mailbox", { uid: routing.uid });
+    const expires = routing.timestamp + routing.expiration;
+    this.#awaitStore(this.#options.mailbox.append(name, bytes, expires), sender, routing, bytes);
+  }
+
+  #awaitStore(
+    stored: Promise<void>,
+    sender: ConnectedSession,
+    routing: Routing,
+    bytes: Uint8Array,
+  ): void {
     this.#hold(stored.catch((error) => this.#notStored(sender, routing, error)), bytes);
   }
 

@@ -4,6 +4,7 @@ import {
   type Mailbox,
   MailboxFullError,
   MAX_QUEUED,
+  MAX_QUEUED_TIME,
   type QueuedAgain,
   type QueuedEnvelope,
 } from "./mailbox.ts";
@@ -100,7 +101,7 @@ export class SqliteMailbox implements Mailbox {
     this.#transaction(() => {
       this.#firstId -= envelopes.length;
       envelopes.forEach(({ envelope, expires }, i) =>
-        this.#insert.run(this.#firstId + i, session, expires, envelope)
+        this.#store(this.#firstId + i, session, expires, envelope)
       );
     });
     this.#count(session, envelopes.length);
@@ -152,7 +153,7 @@ export class SqliteMailbox implements Mailbox {
     try {
       this.#transaction(() => {
         for (const { session, expires, envelope } of pending) {
-          this.#insert.run(this.#nextId++, session, expires, envelope);
+          this.#store(this.#nextId++, session, expires, envelope);
         }
       });
     } catch (error) {
@@ -163,6 +164,11 @@ export class SqliteMailbox implements Mailbox {
       return;
     }
     for (const { resolve } of pending) resolve();
+  }
+
+  #store(id: number, session: string, expires: number, envelope: Uint8Array): void {
+    const latest = unixNow() + MAX_QUEUED_TIME;
+    this.#insert.run(id, session, Math.min(expires, latest), envelope);
   }
 
   #isFull(session: string): boolean {
