@@ -11,6 +11,10 @@ const TARGETS = [
   { proto: "peer.proto", folder: "peer/gen" },
 ];
 
+/** The generators, which nothing else needs: so they are named here, not in deno.json. */
+const BUF = "npm:@bufbuild/buf@1.74.0";
+const PROTOC_GEN_ES = "npm:@bufbuild/protoc-gen-es@2.17.0";
+
 const root = new URL("../", import.meta.url);
 
 /** Runs buf on one .proto file, writing below `out`. */
@@ -18,13 +22,13 @@ async function generate(proto: string, out: string): Promise<void> {
   const template = {
     version: "v2",
     plugins: [{
-      local: [Deno.execPath(), "run", "-A", "npm:@bufbuild/protoc-gen-es"],
+      local: [Deno.execPath(), "run", "-A", PROTOC_GEN_ES],
       out,
       opt: ["target=ts"],
     }],
   };
   const { success } = await new Deno.Command(Deno.execPath(), {
-    args: ["run", "-A", "npm:@bufbuild/buf", "generate", "--path", proto]
+    args: ["run", "-A", BUF, "generate", "--path", proto]
       .concat("--template", JSON.stringify(template)),
     cwd: new URL("proto/", root),
     stdout: "inherit",
