@@ -56,16 +56,19 @@ export class Bus implements AsyncDisposable {
     const first = await client.brPop(list, POP_TIME);
     if (first === null) return [];
     // Whatever becomes of the others, the first is in our hands.
-    const more = await client.rPopCount(list, MAX_POP - 1).catch(() => null);
+    const more = await client.rPopCount(list, MAX_POP - 1).catch((error) => {
+      logger.error("more of {list} can't be popped: {error}", { list, error: String(error) });
+      return null;
+    });
     return [first.element, ...more ?? []] as unknown as Uint8Array[];
   }
 
   /** Pushes an entry to the left of a list, and drops the oldest above 10,000. */
   async push(list: string, entry: string | Uint8Array, seconds?: number): Promise<void> {
     const value = typeof entry === "string" ? entry : Buffer.from(entry);
+    const length = await this.#client.lPush(list, value); // Fails if the key is no list: touch it not.
     await Promise.all([
-      this.#client.lPush(list, value),
-      this.#client.lTrim(list, 0, MAX_LIST - 1),
+      length > MAX_LIST && this.#client.lTrim(list, 0, MAX_LIST - 1),
       seconds !== undefined && this.#client.expire(list, seconds),
     ]);
   }

@@ -25,9 +25,9 @@ export function backlogKey(uid: string): string {
   return `msgbus.backlog.${uid}`;
 }
 
-/** Whether a command's list would be one of the gateway's own keys, which no remote may write to. */
+/** Whether a command has no list, or one of the gateway's own keys, which no remote may write to. */
 export function isReserved(command: string): boolean {
-  return /^(?:system|backlog)(?:\.|$)/.test(command);
+  return /^(?:$|(?:system|backlog)(?:\.|$))/.test(command);
 }
 
 /** An error, as local programs write and read it. */

@@ -135,6 +135,8 @@ export async function readKeys(
     : "seed" in secret
     ? `0x${secret.seed.replace(/^0x/, "")}`
     : await readMnemonicFile(secret.mnemonicFile);
+  // An empty secret would be a valid one: the phrase that everybody develops with.
+  if (text.trim() === "") throw new SecretError("Cannot use the secret: it is empty");
   return {
     keypair: Keypair.fromSecret(text, keyType),
     encryption: EncryptionKeypair.fromSecret(text),
@@ -145,10 +147,7 @@ async function readMnemonicFile(path: string): Promise<string> {
   try {
     const { size } = await Deno.stat(path);
     if (size > MAX_MNEMONIC_FILE) throw new SecretError(`it has ${size} bytes`);
-    const text = await Deno.readTextFile(path);
-    // An empty secret would be a valid one: the phrase that everybody develops with.
-    if (text.trim() === "") throw new SecretError("it is empty");
-    return text;
+    return await Deno.readTextFile(path);
   } catch (cause) {
     throw new SecretError(`Cannot read mnemonic file "${path}": ${(cause as Error).message}`, {
       cause,

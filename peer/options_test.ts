@@ -227,7 +227,7 @@ Deno.test("rmb-peer refuses mnemonic files that are empty or too large", async (
     using file = mnemonicFile(content);
     const { code, stderr } = await runPeer(["--mnemonic-file", file.path, ...NEEDED]);
     assert.equal(code, 1);
-    assert.ok(stderr.startsWith(`rmb-peer: Cannot read mnemonic file "${file.path}": `), stderr);
+    assert.ok(stderr.startsWith("rmb-peer: Cannot "), stderr);
     assert.match(stderr, says);
   }
 });

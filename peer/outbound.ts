@@ -99,13 +99,19 @@ export class Outbound {
 
   /** Takes the entries of a list, one after the other so that their order is kept. */
   async #take(list: string, handle: (entry: Uint8Array) => Promise<void>): Promise<void> {
+    let failure = "";
     for (await this.#room(); !this.#stop.aborted; await this.#room()) {
       let entries: Uint8Array[];
       try {
         entries = await this.#bus.pop(list);
+        if (failure !== "") logger.info("{list} can be popped again", { list });
+        failure = "";
       } catch (error) {
         if (this.#stop.aborted) return;
-        logger.debug("{list} can't be popped: {error}", { list, error: String(error) });
+        if (String(error) !== failure) {
+          logger.error("{list} can't be popped: {error}", { list, error });
+        }
+        failure = String(error);
         await new Promise((resolve) => setTimeout(resolve, REDIS_RETRY));
         continue;
       }

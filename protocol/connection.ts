@@ -61,6 +61,9 @@ const CLOSE_TIME = 2000;
 /** From this difference of clocks on, in seconds, a refused token is put down to it. */
 const NOTICEABLE_SKEW = 30;
 
+/** The longest time that a timer can have, in milliseconds: 25 days. */
+const MAX_TIMER = 2 ** 31 - 1;
+
 /** A message on its way out. */
 interface Outgoing {
   readonly bytes: Uint8Array;
@@ -142,7 +145,10 @@ export class RelayConnection implements AsyncDisposable {
     return new Promise((resolve, reject) => {
       const message: Outgoing = { bytes, resolve, reject };
       if (timeout !== undefined) {
-        message.timer = setTimeout(() => this.#expire(message), Math.max(timeout, 0));
+        message.timer = setTimeout(
+          () => this.#expire(message),
+          Math.min(Math.max(timeout, 0), MAX_TIMER),
+        );
       }
       this.#waiting.push(message);
       this.#flush();

@@ -201,10 +201,14 @@ async function replaceFile(path: string, text: string): Promise<void> {
 
 function parseTwins({ twins }: TwinsFile, path: string): Map<number, Twin> {
   const byId = new Map<number, Twin>();
+  const accounts = new Set<string>();
   twins.forEach((entry, i) => {
     try {
       const twin = parseTwin(entry);
+      const account = formatHex(twin.account);
       if (byId.has(twin.id)) throw new FormatError(`twin ${twin.id} is there twice`);
+      if (accounts.has(account)) throw new FormatError(`its account has another twin already`);
+      accounts.add(account);
       byId.set(twin.id, twin);
     } catch (cause) {
       throw new RegistryError(

@@ -6,7 +6,7 @@ import type { RelayMetrics, SessionEnd } from "./metrics.ts";
 const logger = getLogger(["rmb", "relay", "session"]);
 
 /** Bytes handed to a socket and not taken by the kernel above which messages go to the mailbox. */
-const MAX_BUFFERED = 1024 * 1024;
+const MAX_BUFFERED = 4 * 1024 * 1024;
 /** Bytes of them below which the mailbox is read again. */
 const LOW_BUFFERED = 256 * 1024;
 /** Turns of the event loop after which the kernel has what it takes at once. */

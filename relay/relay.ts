@@ -1,5 +1,5 @@
 import { getLogger } from "@logtape/logtape";
-import type { TwinRegistry } from "@rmb/protocol";
+import { RmbError, type TwinRegistry } from "@rmb/protocol";
 import { admit } from "./admission.ts";
 import type { Mailbox } from "./mailbox.ts";
 import { RelayMetrics } from "./metrics.ts";
@@ -53,7 +53,7 @@ export class Relay implements AsyncDisposable {
   /**
    * Starts to listen at once.
    *
-   * @throws {Deno.errors.AddrInUse} if the port is taken.
+   * @throws {RmbError} if it can't listen there.
    */
   constructor(options: RelayOptions) {
     this.#options = options;
@@ -62,14 +62,24 @@ export class Relay implements AsyncDisposable {
       maxMessage: options.maxMessage ?? MAX_MESSAGE,
       metrics: this.#metrics,
     });
-    this.#server = Deno.serve({
-      hostname: options.hostname ?? "::",
-      port: options.port ?? 8080,
+    const { hostname = "::", port = 8080 } = options;
+    try {
+      this.#server = this.#listen(hostname, port);
+    } catch (cause) {
+      const address = `${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}`;
+      throw new RmbError(`Cannot listen on "${address}": ${(cause as Error).message}`, { cause });
+    }
+  }
+
+  #listen(hostname: string, port: number): Deno.HttpServer<Deno.NetAddr> {
+    return Deno.serve({
+      hostname,
+      port,
       onListen: ({ hostname, port }) =>
         logger.info("listening on {hostname}:{port} for {domains}", {
           hostname,
           port,
-          domains: options.domains.join(", "),
+          domains: this.#options.domains.join(", "),
         }),
       onError: (error) => {
         logger.error("a request failed: {error}", { error: String(error) });

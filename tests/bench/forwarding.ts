@@ -3,8 +3,9 @@ import { ALICE, BOB, type Network, type TestTwin } from "../fixtures/network.ts"
 import type { Program } from "../fixtures/program.ts";
 import { RawSocket } from "./raw_socket.ts";
 
-/** Messages on their way at most, and messages written at once. */
+/** Messages, and bytes of them, on their way at most; and messages written at once. */
 const WINDOW = 1024;
+const WINDOW_BYTES = 2 * 1024 * 1024;
 const BATCH = 64;
 
 /** A pong that nobody asked for: a sign of life of a receiver that says nothing else. */
@@ -88,8 +89,10 @@ export async function measureForwarding(
   seconds: number,
 ): Promise<Forwarding> {
   const frame = RawSocket.frame(message);
-  const batch = new Uint8Array(frame.length * BATCH);
-  for (let i = 0; i < BATCH; i++) batch.set(frame, i * frame.length);
+  const window = Math.min(WINDOW, Math.floor(WINDOW_BYTES / message.length));
+  const batchSize = Math.min(BATCH, window >> 1);
+  const batch = new Uint8Array(frame.length * batchSize);
+  for (let i = 0; i < batchSize; i++) batch.set(frame, i * frame.length);
   const frameReceived = RawSocket.received(message.length);
 
   await to.write(PONG);
@@ -101,10 +104,10 @@ export async function measureForwarding(
   let wake = () => {};
   const sending = (async () => {
     while (performance.now() < end) {
-      if (sent - bytes / frameReceived > WINDOW - BATCH) {
+      if (sent - bytes / frameReceived > window - batchSize) {
         await new Promise<void>((resolve) => wake = resolve);
       } else {
-        sent += BATCH;
+        sent += batchSize;
         await from.write(batch);
       }
     }
