@@ -1,64 +1,18 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { unixNow } from "@rmb/protocol";
+import { until } from "../tests/fixtures/deadline.ts";
 import { ConnectedSession } from "./connected_session.ts";
 import type { Mailbox } from "./mailbox.ts";
 import { RelayMetrics } from "./metrics.ts";
 import { SqliteMailbox } from "./sqlite_mailbox.ts";
 import { Clock } from "./tests/clock.ts";
-
-/** The socket of a client that reads nothing until told to, and behaves as Deno's do. */
-class FakeSocket {
-  readyState: number = WebSocket.OPEN;
-  onclose: ((event: { code: number; reason: string }) => void) | null = null;
-  /** What was sent, as text. */
-  readonly sent: string[] = [];
-  /** How it was closed from this side. */
-  closedWith: number | undefined;
-  #buffered = 0;
-  #taken = 0;
-
-  /** True for an open socket only. */
-  get bufferedAmount(): number {
-    return this.readyState === WebSocket.OPEN ? this.#buffered : 0;
-  }
-
-  send(bytes: ArrayBuffer | Uint8Array): void {
-    this.sent.push(text(new Uint8Array(bytes)));
-    this.#buffered += bytes.byteLength;
-  }
-
-  close(code: number): void {
-    if (this.readyState !== WebSocket.OPEN) return;
-    this.readyState = WebSocket.CLOSING;
-    this.closedWith = code;
-  }
-
-  /** The kernel takes so many bytes, or all. */
-  take(bytes: number = this.#buffered): void {
-    const taken = Math.min(bytes, this.#buffered);
-    this.#buffered -= taken;
-    this.#taken += taken;
-  }
-
-  /** What the kernel has as a whole, of what was sent in ASCII. */
-  get taken(): string[] {
-    let end = 0;
-    return this.sent.filter((message) => (end += message.length) <= this.#taken);
-  }
-
-  /** The connection ends; some say so twice. */
-  end(code: number): void {
-    this.readyState = WebSocket.CLOSED;
-    this.onclose?.({ code, reason: "" });
-    this.onclose?.({ code: 0, reason: "" });
-  }
-}
+import { FakeSocket } from "./tests/fake_socket.ts";
 
 /** A session of twin 7 on a fake socket. */
 class Fixture implements AsyncDisposable {
   readonly mailbox: Mailbox;
-  readonly socket = new FakeSocket();
+  readonly socket = new FakeSocket(text);
   readonly metrics = new RelayMetrics();
   readonly session: ConnectedSession;
 
@@ -69,7 +23,7 @@ class Fixture implements AsyncDisposable {
     } = {},
   ) {
     this.mailbox = mailbox;
-    const socket = this.socket as unknown as WebSocket;
+    const socket = this.socket.asWebSocket();
     this.session = new ConnectedSession({ twin: 7 }, socket, mailbox, this.metrics, before);
   }
 
@@ -80,14 +34,14 @@ class Fixture implements AsyncDisposable {
 
   /** Waits until messages go straight to the socket. */
   async direct(): Promise<void> {
-    while (this.session.deliver(new Uint8Array(), LATER) !== undefined) await turn();
-    while (this.socket.sent.at(-1) !== "") await turn();
+    const isDirect = () => this.session.deliver(new Uint8Array(), LATER) === undefined;
+    await until(isDirect, "messages go straight to the socket");
     this.socket.sent.splice(0);
   }
 
   /** Waits until the socket was given so many messages. */
   async sent(count: number): Promise<string[]> {
-    while (this.socket.sent.length < count) await turn();
+    await until(() => this.socket.sent.length >= count, `${count} messages sent`);
     return this.socket.sent;
   }
 
@@ -118,7 +72,7 @@ const LATER = unixNow() + 3000;
 
 /** Stands for so many bytes, more than a socket is given before the kernel took it. */
 const LARGE = "large";
-const LARGE_SIZE = 1024 * 1024 + 1;
+const LARGE_SIZE = 4 * 1024 * 1024 + 1;
 
 Deno.test("ConnectedSession sends straight to a socket that keeps up", async () => {
   await using fixture = new Fixture();
@@ -138,6 +92,24 @@ Deno.test("ConnectedSession sends what waits before what comes, in order", async
   await fixture.deliver("252");
   fixture.socket.take();
   assert.deepEqual(await fixture.sent(253), Array.from({ length: 253 }, (_, i) => `${i}`));
+});
+
+Deno.test("ConnectedSession misses nothing that comes while it reads the mailbox", async () => {
+  const mailbox = new SqliteMailbox(":memory:");
+  const read = mailbox.read.bind(mailbox);
+  const [reading, go] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  mailbox.read = async (session) => {
+    mailbox.read = read;
+    const queued = await read(session);
+    reading.resolve();
+    await go.promise;
+    return queued;
+  };
+  await using fixture = new Fixture({ mailbox });
+  await reading.promise;
+  await fixture.deliver("one");
+  go.resolve();
+  assert.deepEqual(await fixture.sent(1), ["one"]);
 });
 
 Deno.test("ConnectedSession waits for what is to come first into the mailbox", async () => {
@@ -169,7 +141,7 @@ Deno.test("ConnectedSession lets messages wait in the mailbox while the socket h
   await fixture.deliver("four");
   assert.deepEqual(fixture.socket.sent, ["four"]);
   fixture.socket.take();
-  while ((await fixture.mailbox.read("7")).length > 0) await turn();
+  await until(async () => (await fixture.mailbox.read("7")).length === 0, "nothing in the mailbox");
 });
 
 Deno.test("ConnectedSession puts back what the kernel had not taken when the client went", async () => {
@@ -276,7 +248,7 @@ Deno.test("ConnectedSession drops a client that takes nothing for 60 s, and keep
   await pause(100);
   assert.equal(fixture.socket.closedWith, undefined, "it took something since");
   clock.advance(2);
-  while (fixture.socket.closedWith === undefined) await turn();
+  await until(() => fixture.socket.closedWith !== undefined, "the session closed");
   assert.equal(fixture.socket.closedWith, 1008);
   fixture.socket.end(1005);
   await fixture.session.ended;
@@ -289,8 +261,12 @@ Deno.test("ConnectedSession does not send again what the mailbox fails to remove
   await mailbox.append("7", bytes("one"), LATER);
   const remove = mailbox.remove.bind(mailbox);
   const failed = Promise.withResolvers<void>();
+  const removed: unknown[] = [];
   mailbox.remove = () => {
-    mailbox.remove = remove;
+    mailbox.remove = (session, ids) => {
+      removed.push(...ids);
+      return remove(session, ids);
+    };
     failed.resolve();
     return Promise.reject(new Error("disk full"));
   };
@@ -301,6 +277,12 @@ Deno.test("ConnectedSession does not send again what the mailbox fails to remove
   await fixture.deliver("two");
   assert.deepEqual(await fixture.sent(2), ["one", "two"]);
   assert.equal(fixture.metrics.storeErrors, 1);
+  fixture.socket.take();
+  await fixture.settled();
+  fixture.socket.end(1000);
+  await fixture.session.ended;
+  assert.equal(removed.length, 1, "it is removed later, and once");
+  assert.deepEqual(await fixture.waiting(), []);
 });
 
 Deno.test("ConnectedSession loses, repeats and swaps nothing, whatever clients and sockets do", async () => {
@@ -314,13 +296,19 @@ Deno.test("ConnectedSession loses, repeats and swaps nothing, whatever clients a
   await fc.assert(
     fc.asyncProperty(fc.array(anyStep, { maxLength: 30 }), async (steps) => {
       await using mailbox = new SqliteMailbox(":memory:");
+      const removed = new Set<unknown>();
+      const remove = mailbox.remove.bind(mailbox);
+      mailbox.remove = (session, ids) => {
+        for (const id of ids) assert.ok(removed.size < removed.add(id).size, "is removed once");
+        return remove(session, ids);
+      };
       const metrics = new RelayMetrics();
       const received: string[] = [];
-      let socket = new FakeSocket();
+      let socket = new FakeSocket(text);
       const connect = () =>
         new ConnectedSession(
           { twin: 7 },
-          socket as unknown as WebSocket,
+          socket.asWebSocket(),
           mailbox,
           metrics,
           Promise.resolve(),
@@ -336,7 +324,7 @@ Deno.test("ConnectedSession loses, repeats and swaps nothing, whatever clients a
       for (const step of steps) {
         if (step.do === "reconnect") {
           await end();
-          socket = new FakeSocket();
+          socket = new FakeSocket(text);
           session = connect();
         } else if (step.do.startsWith("take")) {
           await turn();
@@ -348,10 +336,10 @@ Deno.test("ConnectedSession loses, repeats and swaps nothing, whatever clients a
           }
         }
       }
-      while (received.length + socket.taken.length < sent) {
+      await until(() => {
         socket.take();
-        await turn();
-      }
+        return received.length + socket.taken.length >= sent;
+      }, "all messages taken");
       await end();
       assert.deepEqual(
         received.map((message) => parseInt(message)),

@@ -12,6 +12,7 @@ import {
   type TwinRegistry,
   unixNow,
 } from "@rmb/protocol";
+import { inTime } from "../tests/fixtures/deadline.ts";
 import type { Mailbox } from "./mailbox.ts";
 import { Relay } from "./relay.ts";
 import { SqliteMailbox } from "./sqlite_mailbox.ts";
@@ -99,7 +100,7 @@ class Client {
   /** What arrives next: its uid, or what an error says. */
   async next(): Promise<string> {
     while (this.#received.length === 0) {
-      await new Promise<void>((resolve) => this.#arrived = resolve);
+      await inTime(new Promise<void>((resolve) => this.#arrived = resolve), "a message");
     }
     const { uid, message } = this.#received.shift()!;
     return message.case === "error" ? `${uid}: ${message.value.message}` : uid;

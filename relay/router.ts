@@ -85,7 +85,7 @@ export class Router {
     const { mailbox, metrics } = this.#options;
     const name = formatSession(session);
     this.#sessions.get(name)?.close("cancelled", 4000, "replaced by a newer connection");
-    const before = Promise.all([this.#ending.get(name), this.#lookUps.get(name)?.done]);
+    const before = this.#ending.get(name) ?? Promise.resolve();
     const connected = new ConnectedSession(session, socket, mailbox, metrics, before);
     this.#sessions.set(name, connected);
     logger.info("session {session} connected", { session: name });

@@ -124,10 +124,13 @@ Deno.test("a new connection takes over from one that stopped reading, with no me
     sender.send(numbered(i, sender.session, { twin: 8 }, 16 * 1024));
     if (i % 50 === 49) await sender.settled();
   }
-  await using receiver = await network.connect(8);
+  const receiver = await network.connect(8);
   const [first] = await takeNumbers(receiver, 1);
   assert.ok(first! > 0, "what the kernel had taken for the older connection is not sent again");
   assert.deepEqual(await takeNumbers(receiver, count - 1 - first!), range(first! + 1, count));
+  await receiver.close();
+  await using next = await network.connect(8);
+  assert.deepEqual(await next.settled(), [], "nothing came too late for the newer connection");
   const read = await readNumbers(stuck);
   assert.ok(read.length >= first!, `${read.length} were on the older connection`);
   assert.deepEqual(read, range(0, read.length));
