@@ -6,6 +6,7 @@ import {
   type Mailbox,
   MailboxFullError,
   MAX_QUEUED,
+  MAX_QUEUED_TIME,
   type QueuedAgain,
   type QueuedEnvelope,
 } from "./mailbox.ts";
@@ -125,6 +126,18 @@ export function testMailbox(name: string, makeStore: () => Promise<MailboxStore>
     using clock = new Clock();
     clock.advance(90);
     assert.deepEqual(await read(mailbox, "7"), ["good"]);
+  });
+
+  test("keeps nothing for longer than an hour, whatever it is told", async (mailbox) => {
+    for (const expires of [unixNow() + 1e6, 2 ** 64, Infinity]) {
+      await mailbox.append("7", bytes("appended"), expires);
+      await mailbox.putBack("7", [{ envelope: bytes("put back"), expires }]);
+    }
+    using clock = new Clock();
+    clock.advance(MAX_QUEUED_TIME - 60);
+    assert.equal((await mailbox.read("7")).length, 6);
+    clock.advance(120);
+    assert.deepEqual(await mailbox.read("7"), []);
   });
 
   test("has room again when what filled a queue has expired", async (mailbox) => {
