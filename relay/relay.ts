@@ -106,7 +106,8 @@ export class Relay implements AsyncDisposable {
   }
 
   #serve(request: Request): Response | Promise<Response> {
-    const url = new URL(request.url);
+    const url = URL.parse(request.url); // Its host is what the client says.
+    if (url === null) return new Response("not a host\n", { status: 400 });
     if (request.headers.get("upgrade")?.toLowerCase() === "websocket") {
       return this.#connect(request, url);
     }

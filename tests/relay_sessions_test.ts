@@ -193,6 +193,19 @@ Deno.test("a relay answers 404 where there is no upgrade and no page", async () 
   }
 });
 
+Deno.test("a relay answers 400 to a request whose host is none", async () => {
+  await using network = await RelayNetwork.start([7]);
+  for (const host of ["[", "a b"]) {
+    using connection = await Deno.connect({ hostname: "127.0.0.1", port: network.relay.port });
+    await connection.write(
+      new TextEncoder().encode(`GET /health HTTP/1.1\r\nHost: ${host}\r\n\r\n`),
+    );
+    const answer = new Uint8Array(1000);
+    await connection.read(answer);
+    assert.match(new TextDecoder().decode(answer), /^HTTP\/1\.1 400 /);
+  }
+});
+
 Deno.test("a relay answers /health, and /metrics under the names that dashboards know", async () => {
   await using network = await RelayNetwork.start([7, 8]);
   const { http } = network.relay;
