@@ -5,7 +5,7 @@ import { until } from "../tests/fixtures/deadline.ts";
 import { ConnectedSession } from "./connected_session.ts";
 import type { Mailbox } from "./mailbox.ts";
 import { RelayMetrics } from "./metrics.ts";
-import { SqliteMailbox } from "./sqlite_mailbox.ts";
+import { SqliteStore } from "./sqlite/store.ts";
 import { Clock } from "./tests/clock.ts";
 import { FakeSocket } from "./tests/fake_socket.ts";
 
@@ -17,7 +17,7 @@ class Fixture implements AsyncDisposable {
   readonly session: ConnectedSession;
 
   constructor(
-    { mailbox = new SqliteMailbox(":memory:"), before = Promise.resolve() }: {
+    { mailbox = new SqliteStore(":memory:").mailbox, before = Promise.resolve() }: {
       mailbox?: Mailbox;
       before?: Promise<unknown>;
     } = {},
@@ -84,7 +84,7 @@ Deno.test("ConnectedSession sends straight to a socket that keeps up", async () 
 });
 
 Deno.test("ConnectedSession sends what waits before what comes, in order", async () => {
-  const mailbox = new SqliteMailbox(":memory:");
+  const mailbox = new SqliteStore(":memory:").mailbox;
   for (let i = 0; i < 250; i++) await mailbox.append("7", bytes(`${i}`), LATER);
   await using fixture = new Fixture({ mailbox });
   await fixture.deliver("250", "251");
@@ -95,7 +95,7 @@ Deno.test("ConnectedSession sends what waits before what comes, in order", async
 });
 
 Deno.test("ConnectedSession misses nothing that comes while it reads the mailbox", async () => {
-  const mailbox = new SqliteMailbox(":memory:");
+  const mailbox = new SqliteStore(":memory:").mailbox;
   const read = mailbox.read.bind(mailbox);
   const [reading, go] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
   mailbox.read = async (session) => {
@@ -172,7 +172,7 @@ Deno.test("ConnectedSession looks soon enough to know what a client read that th
 });
 
 Deno.test("ConnectedSession leaves in the mailbox what the client has not got of it", async () => {
-  const mailbox = new SqliteMailbox(":memory:");
+  const mailbox = new SqliteStore(":memory:").mailbox;
   for (const text of ["one", "two", "three"]) await mailbox.append("7", bytes(text), LATER);
   await using fixture = new Fixture({ mailbox });
   await fixture.sent(3);
@@ -184,7 +184,7 @@ Deno.test("ConnectedSession leaves in the mailbox what the client has not got of
 });
 
 Deno.test("ConnectedSession keeps the order of what it puts back and what is in the mailbox yet", async () => {
-  const mailbox = new SqliteMailbox(":memory:");
+  const mailbox = new SqliteStore(":memory:").mailbox;
   for (const text of ["one", "two", "three"]) await mailbox.append("7", bytes(text), LATER);
   await using fixture = new Fixture({ mailbox });
   await fixture.sent(3);
@@ -257,7 +257,7 @@ Deno.test("ConnectedSession drops a client that takes nothing for 60 s, and keep
 });
 
 Deno.test("ConnectedSession does not send again what the mailbox fails to remove", async () => {
-  const mailbox = new SqliteMailbox(":memory:");
+  const mailbox = new SqliteStore(":memory:").mailbox;
   await mailbox.append("7", bytes("one"), LATER);
   const remove = mailbox.remove.bind(mailbox);
   const failed = Promise.withResolvers<void>();
@@ -295,7 +295,7 @@ Deno.test("ConnectedSession loses, repeats and swaps nothing, whatever clients a
   );
   await fc.assert(
     fc.asyncProperty(fc.array(anyStep, { maxLength: 30 }), async (steps) => {
-      await using mailbox = new SqliteMailbox(":memory:");
+      await using mailbox = new SqliteStore(":memory:").mailbox;
       const removed = new Set<unknown>();
       const remove = mailbox.remove.bind(mailbox);
       mailbox.remove = (session, ids) => {

@@ -18,7 +18,7 @@ export interface QueuedEnvelope extends QueuedAgain {
  * What waits for sessions that are not connected, or read too slowly. Sessions are named as in
  * `formatSession`. The order of calls is the order of the queue, whether they are awaited or not.
  */
-export interface Mailbox extends AsyncDisposable {
+export interface Mailbox {
   /**
    * Adds an envelope at the end of a session's queue.
    *
@@ -33,9 +33,15 @@ export interface Mailbox extends AsyncDisposable {
 
   /**
    * Puts envelopes that could not be delivered back to the front of a session's queue, in order,
-   * whether or not it is full.
+   * whether or not it is full, and removes others: all of that, or nothing.
+   *
+   * @param removed Ids of envelopes that were delivered, or come back among `envelopes`.
    */
-  putBack(session: string, envelopes: readonly QueuedAgain[]): Promise<void>;
+  putBack(
+    session: string,
+    envelopes: readonly QueuedAgain[],
+    removed?: readonly QueuedEnvelope["id"][],
+  ): Promise<void>;
 
   /**
    * Reads the oldest envelopes of a session's queue that have not expired, without removing them. All
@@ -49,6 +55,23 @@ export interface Mailbox extends AsyncDisposable {
 
   /** Removes envelopes that were delivered. */
   remove(session: string, ids: readonly QueuedEnvelope["id"][]): Promise<void>;
+
+  /**
+   * Waits for what other processes append to a session's queue.
+   *
+   * @param after Id of the last envelope that was read; undefined if there was none.
+   * @param onAppended Called once, without delay, when there is something behind that envelope. To
+   * hear of more, watch again.
+   * @returns Stops watching.
+   */
+  watch(
+    session: string,
+    after: QueuedEnvelope["id"] | undefined,
+    onAppended: () => void,
+  ): () => void;
+
+  /** How many envelopes wait, for all sessions together; about, where others share the store. */
+  depth(): Promise<number>;
 }
 
 /** A session's queue holds as many envelopes as it may. */

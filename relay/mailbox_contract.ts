@@ -10,12 +10,13 @@ import {
   type QueuedAgain,
   type QueuedEnvelope,
 } from "./mailbox.ts";
+import type { Store } from "./store.ts";
 import { Clock } from "./tests/clock.ts";
 
 /** Where a mailbox keeps what waits; empty at first. Disposing of it removes it. */
 export interface MailboxStore extends AsyncDisposable {
-  /** Opens the mailbox that is kept there. One at a time: the one before is disposed of. */
-  open(): Promise<Mailbox>;
+  /** Opens the store that is kept there. One at a time: the one before is disposed of. */
+  open(): Promise<Store>;
 }
 
 /**
@@ -32,8 +33,8 @@ export function testMailbox(name: string, makeStore: () => Promise<MailboxStore>
     });
   const test = (behaviour: string, run: (mailbox: Mailbox) => Promise<void>) =>
     testStore(behaviour, async (store) => {
-      await using mailbox = await store.open();
-      await run(mailbox);
+      await using opened = await store.open();
+      await run(opened.mailbox);
     });
 
   test("has nothing at first", async (mailbox) => {
@@ -108,6 +109,16 @@ export function testMailbox(name: string, makeStore: () => Promise<MailboxStore>
     await stored;
     const all = ["zero", "one", "two", "three", "four", "five", "six", "seven"];
     assert.deepEqual(await drain(mailbox, "7"), all);
+  });
+
+  test("puts back and removes at once", async (mailbox) => {
+    for (const text of ["one", "two", "three"]) await mailbox.append("7", bytes(text), LATER);
+    const [one, two] = await mailbox.read("7");
+    await mailbox.putBack("7", again("two again", "straight"), [one!.id, two!.id]);
+    assert.equal(await mailbox.depth(), 3);
+    assert.deepEqual(await drain(mailbox, "7"), ["two again", "straight", "three"]);
+    await mailbox.putBack("7", [], [one!.id]);
+    assert.equal(await mailbox.depth(), 0);
   });
 
   test("puts back into a queue that is empty", async (mailbox) => {
@@ -192,13 +203,15 @@ export function testMailbox(name: string, makeStore: () => Promise<MailboxStore>
   testStore("keeps all, in order, until it is opened again", async (store) => {
     let stored: Promise<void>;
     {
-      await using mailbox = await store.open();
+      await using opened = await store.open();
+      const { mailbox } = opened;
       await mailbox.append("7", bytes("two"), LATER);
       await mailbox.putBack("7", again("one"));
       stored = mailbox.append("7", bytes("three"), LATER);
     }
     await stored;
-    await using mailbox = await store.open();
+    await using opened = await store.open();
+    const { mailbox } = opened;
     await mailbox.append("7", bytes("four"), LATER);
     await mailbox.putBack("7", again("zero"));
     assert.deepEqual(await drain(mailbox, "7"), ["zero", "one", "two", "three", "four"]);
@@ -206,11 +219,13 @@ export function testMailbox(name: string, makeStore: () => Promise<MailboxStore>
 
   testStore("counts what waits from before it was opened", async (store) => {
     {
-      await using mailbox = await store.open();
+      await using opened = await store.open();
+      const { mailbox } = opened;
       const texts = numbered("", MAX_QUEUED);
       await Promise.all(texts.map((text) => mailbox.append("7", bytes(text), LATER)));
     }
-    await using mailbox = await store.open();
+    await using opened = await store.open();
+    const { mailbox } = opened;
     await assert.rejects(mailbox.append("7", bytes("too much"), LATER), MailboxFullError);
   });
 
@@ -242,15 +257,16 @@ type Step = typeof anyStep extends fc.Arbitrary<infer T> ? T : never;
 async function followModel(store: MailboxStore, steps: readonly Step[]): Promise<void> {
   const model = new Map<string, string[]>(SESSIONS.map((session) => [session, []]));
   const stored: Promise<void>[] = [];
-  let mailbox = await store.open();
+  let opened = await store.open();
   let next = 0;
   try {
     for (const step of steps) {
       if (step.do === "reopen") {
-        await mailbox[Symbol.asyncDispose]();
-        mailbox = await store.open();
+        await opened[Symbol.asyncDispose]();
+        opened = await store.open();
         continue;
       }
+      const { mailbox } = opened;
       const list = model.get(step.session)!;
       if (step.do === "read") {
         const queued = await mailbox.read(step.session);
@@ -275,11 +291,11 @@ async function followModel(store: MailboxStore, steps: readonly Step[]): Promise
       }
     }
     for (const session of SESSIONS) {
-      assert.deepEqual(await drain(mailbox, session), model.get(session));
+      assert.deepEqual(await drain(opened.mailbox, session), model.get(session));
     }
     await Promise.all(stored);
   } finally {
-    await mailbox[Symbol.asyncDispose]();
+    await opened[Symbol.asyncDispose]();
   }
 }
 

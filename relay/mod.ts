@@ -12,7 +12,8 @@ export {
   type QueuedEnvelope,
 } from "./mailbox.ts";
 export { MAX_MESSAGE, Relay, type RelayOptions } from "./relay.ts";
-export { SqliteMailbox } from "./sqlite_mailbox.ts";
+export { SqliteStore } from "./sqlite/store.ts";
+export type { Store } from "./store.ts";
 
 if (import.meta.main) {
   const { main } = await import("./main.ts");

@@ -36,11 +36,11 @@ export interface RelayOptions {
  * @example
  * ```ts
  * import { FileRegistry } from "@rmb/protocol/file-registry";
- * import { Relay, SqliteMailbox } from "@rmb/relay";
+ * import { Relay, SqliteStore } from "@rmb/relay";
  *
  * await using registry = await FileRegistry.open("twins.json");
- * await using mailbox = new SqliteMailbox("rmb-relay.db");
- * await using relay = new Relay({ domains: ["127.0.0.1:8080"], registry, mailbox });
+ * await using store = new SqliteStore("rmb-relay.db");
+ * await using relay = new Relay({ domains: ["127.0.0.1:8080"], registry, store });
  * console.log(relay.address.port);
  * ```
  */

@@ -15,7 +15,7 @@ import {
 import { inTime } from "../tests/fixtures/deadline.ts";
 import type { Mailbox } from "./mailbox.ts";
 import { Relay } from "./relay.ts";
-import { SqliteMailbox } from "./sqlite_mailbox.ts";
+import { SqliteStore } from "./sqlite/store.ts";
 
 const keypair = Keypair.fromSecret("//Alice", "ed25519");
 
@@ -25,7 +25,7 @@ class Fixture implements AsyncDisposable {
   lookUp: (twin: Twin) => Promise<Twin | undefined> = (twin) => Promise.resolve(twin);
   /** The twins looked up so far. */
   readonly lookedUp: number[] = [];
-  readonly mailbox: Mailbox = new SqliteMailbox(":memory:");
+  readonly mailbox: Mailbox = new SqliteStore(":memory:").mailbox;
   readonly relay: Relay;
   readonly #clients: Client[] = [];
 

@@ -3,12 +3,12 @@ import { createEnvelope, encodeEnvelope, readRouting, type Twin, unixNow } from 
 import { until } from "../tests/fixtures/deadline.ts";
 import { RelayMetrics } from "./metrics.ts";
 import { Router } from "./router.ts";
-import { SqliteMailbox } from "./sqlite_mailbox.ts";
+import { SqliteStore } from "./sqlite/store.ts";
 import { FakeSocket } from "./tests/fake_socket.ts";
 
 /** A router on fake sockets, which knows every twin. */
 class Fixture implements AsyncDisposable {
-  readonly mailbox = new SqliteMailbox(":memory:");
+  readonly mailbox = new SqliteStore(":memory:").mailbox;
   readonly router: Router;
   readonly #sender: FakeSocket;
   readonly #sockets: FakeSocket[] = [];

@@ -1,36 +1,36 @@
 import assert from "node:assert/strict";
 import { DatabaseSync } from "node:sqlite";
 import { unixNow } from "@rmb/protocol";
-import { type MailboxStore, testMailbox } from "./mailbox_contract.ts";
-import { SqliteMailbox } from "./sqlite_mailbox.ts";
+import { type MailboxStore, testMailbox } from "../mailbox_contract.ts";
+import { SqliteStore } from "./store.ts";
 
 async function makeStore(): Promise<MailboxStore & { path: string }> {
   const folder = await Deno.makeTempDir({ prefix: "rmb-" });
   const path = `${folder}/mailbox.db`;
   return {
     path,
-    open: () => Promise.resolve(new SqliteMailbox(path)),
+    open: () => Promise.resolve(new SqliteStore(path)),
     [Symbol.asyncDispose]: () => Deno.remove(folder, { recursive: true }),
   };
 }
 
 testMailbox("SqliteMailbox", makeStore);
 
-Deno.test("SqliteMailbox lets no other process have its file", async () => {
+Deno.test("SqliteStore lets no other process have its file", async () => {
   await using store = await makeStore();
-  await using mailbox = await store.open();
-  await mailbox.append("7", Uint8Array.of(1), unixNow() + 60);
+  await using opened = await store.open();
+  await opened.mailbox.append("7", Uint8Array.of(1), unixNow() + 60);
   assert.throws(
-    () => new SqliteMailbox(store.path),
+    () => new SqliteStore(store.path),
     /Cannot open mailbox ".*": database is locked/,
   );
 });
 
-Deno.test("SqliteMailbox refuses a file that is something else, and leaves it as it is", async () => {
+Deno.test("SqliteStore refuses a file that is something else, and leaves it as it is", async () => {
   await using store = await makeStore();
   await Deno.writeTextFile(store.path, "precious ".repeat(1000));
   assert.throws(
-    () => new SqliteMailbox(store.path),
+    () => new SqliteStore(store.path),
     /Cannot open mailbox ".*": file is not a database/,
   );
   assert.equal(await Deno.readTextFile(store.path), "precious ".repeat(1000));
@@ -39,9 +39,9 @@ Deno.test("SqliteMailbox refuses a file that is something else, and leaves it as
 Deno.test("SqliteMailbox deletes what has expired from its file when it is opened", async () => {
   await using store = await makeStore();
   {
-    await using mailbox = await store.open();
+    await using opened = await store.open();
     for (const expires of [0, unixNow() - 1, unixNow() + 60]) {
-      await mailbox.append("7", Uint8Array.of(1), expires);
+      await opened.mailbox.append("7", Uint8Array.of(1), expires);
     }
   }
   await (await store.open())[Symbol.asyncDispose]();

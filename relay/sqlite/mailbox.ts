@@ -1,5 +1,6 @@
 import { getLogger } from "@logtape/logtape";
-import { DatabaseSync, type StatementSync } from "node:sqlite";
+import { unixNow } from "@rmb/protocol";
+import type { DatabaseSync, StatementSync } from "node:sqlite";
 import {
   type Mailbox,
   MailboxFullError,
@@ -7,8 +8,9 @@ import {
   MAX_QUEUED_TIME,
   type QueuedAgain,
   type QueuedEnvelope,
-} from "./mailbox.ts";
-import { RmbError, unixNow } from "@rmb/protocol";
+} from "../mailbox.ts";
+
+import { transaction } from "./transaction.ts";
 
 const logger = getLogger(["rmb", "relay", "mailbox"]);
 
@@ -28,11 +30,7 @@ interface Pending extends QueuedAgain {
   readonly reject: (error: unknown) => void;
 }
 
-/**
- * A {@linkcode Mailbox} in an SQLite file, for one relay process: it locks the file. In WAL mode with
- * `synchronous=NORMAL` what was stored survives the end of the process however it ends; after a
- * power failure the last transactions may be missing.
- */
+/** The {@linkcode Mailbox} in a `SqliteStore`. */
 export class SqliteMailbox implements Mailbox {
   readonly #database: DatabaseSync;
   readonly #insert: StatementSync;
@@ -42,20 +40,25 @@ export class SqliteMailbox implements Mailbox {
   readonly #purgeTimer: ReturnType<typeof setInterval>;
   /** How many envelopes wait for a session, those not yet stored included; none for 0. */
   readonly #counts = new Map<string, number>();
+  #depth = 0;
   #nextId: number;
   #firstId: number;
   #pending: Pending[] = [];
   #flushTimer: ReturnType<typeof setTimeout> | undefined;
 
-  /**
-   * Opens the mailbox, and makes it if the file does not exist. Needs permission to read and write
-   * the file.
-   *
-   * @param path The file, or `:memory:`.
-   * @throws {RmbError} if the file can't be opened, is something else, or another process has it.
-   */
-  constructor(path: string) {
-    this.#database = openDatabase(path);
+  /** Uses a database, and makes its table there if it is missing. */
+  constructor(database: DatabaseSync) {
+    this.#database = database;
+    database.exec(`
+      CREATE TABLE IF NOT EXISTS mailbox (
+        id INTEGER PRIMARY KEY,
+        session TEXT NOT NULL,
+        expires INTEGER NOT NULL,
+        envelope BLOB NOT NULL
+      ) STRICT;
+      CREATE INDEX IF NOT EXISTS mailbox_session ON mailbox (session);
+      CREATE INDEX IF NOT EXISTS mailbox_expires ON mailbox (expires);
+    `);
     this.#insert = this.#database.prepare("INSERT INTO mailbox VALUES (?, ?, ?, ?)");
     this.#select = this.#database.prepare(
       "SELECT id, expires, envelope FROM mailbox WHERE session = ? AND id > ? AND expires > ? " +
@@ -69,7 +72,7 @@ export class SqliteMailbox implements Mailbox {
       "SELECT session, count(*) n FROM mailbox GROUP BY session",
     );
     for (const { session, n } of counts.iterate()) {
-      this.#counts.set(session as string, n as number);
+      this.#count(session as string, n as number);
     }
     const range = this.#database.prepare("SELECT min(id) first, max(id) last FROM mailbox").get()!;
     this.#firstId = (range.first as number | null) ?? 0;
@@ -94,17 +97,23 @@ export class SqliteMailbox implements Mailbox {
     });
   }
 
-  /** Puts envelopes back to the front of a session's queue. */
+  /** Puts envelopes back to the front of a session's queue, and removes others. */
   // deno-lint-ignore require-await -- throws become rejections
-  async putBack(session: string, envelopes: readonly QueuedAgain[]): Promise<void> {
+  async putBack(
+    session: string,
+    envelopes: readonly QueuedAgain[],
+    removed: readonly QueuedEnvelope["id"][] = [],
+  ): Promise<void> {
     this.#flush();
-    this.#transaction(() => {
+    let change = 0;
+    transaction(this.#database, () => {
+      change = envelopes.length - this.#deleteAll(removed);
       this.#firstId -= envelopes.length;
       envelopes.forEach(({ envelope, expires }, i) =>
         this.#store(this.#firstId + i, session, expires, envelope)
       );
     });
-    this.#count(session, envelopes.length);
+    this.#count(session, change);
   }
 
   /** Reads the oldest envelopes of a session's queue. */
@@ -129,18 +138,24 @@ export class SqliteMailbox implements Mailbox {
   // deno-lint-ignore require-await -- throws become rejections
   async remove(session: string, ids: readonly QueuedEnvelope["id"][]): Promise<void> {
     let removed = 0;
-    this.#transaction(() => {
-      for (const id of ids) removed += Number(this.#delete.run(id).changes);
-    });
+    transaction(this.#database, () => removed = this.#deleteAll(ids));
     this.#count(session, -removed);
   }
 
-  /** Stores what was appended, and closes the file. */
-  // deno-lint-ignore require-await -- throws become rejections
-  async [Symbol.asyncDispose](): Promise<void> {
+  /** Nobody else appends to this file. */
+  watch(): () => void {
+    return () => {};
+  }
+
+  /** How many envelopes wait, for all sessions together. */
+  depth(): Promise<number> {
+    return Promise.resolve(this.#depth);
+  }
+
+  /** Stores what was appended; nothing can be done with it after that. */
+  close(): void {
     clearInterval(this.#purgeTimer);
     this.#flush();
-    this.#database.close();
   }
 
   /** Stores what was appended, in one transaction. */
@@ -151,7 +166,7 @@ export class SqliteMailbox implements Mailbox {
     const pending = this.#pending;
     this.#pending = [];
     try {
-      this.#transaction(() => {
+      transaction(this.#database, () => {
         for (const { session, expires, envelope } of pending) {
           this.#store(this.#nextId++, session, expires, envelope);
         }
@@ -171,6 +186,10 @@ export class SqliteMailbox implements Mailbox {
     this.#insert.run(id, session, Math.min(expires, latest), envelope);
   }
 
+  #deleteAll(ids: readonly QueuedEnvelope["id"][]): number {
+    return ids.reduce((removed: number, id) => removed + Number(this.#delete.run(id).changes), 0);
+  }
+
   #isFull(session: string): boolean {
     return (this.#counts.get(session) ?? 0) >= MAX_QUEUED;
   }
@@ -185,47 +204,10 @@ export class SqliteMailbox implements Mailbox {
     }
   }
 
-  #transaction(work: () => void): void {
-    this.#database.exec("BEGIN IMMEDIATE");
-    try {
-      work();
-      this.#database.exec("COMMIT");
-    } catch (error) {
-      // SQLite has done so itself where it could not go on, as on a full disk.
-      if (this.#database.isTransaction) this.#database.exec("ROLLBACK");
-      throw error;
-    }
-  }
-
   #count(session: string, change: number): void {
+    this.#depth += change;
     const count = (this.#counts.get(session) ?? 0) + change;
     if (count > 0) this.#counts.set(session, count);
     else this.#counts.delete(session);
-  }
-}
-
-function openDatabase(path: string): DatabaseSync {
-  let database: DatabaseSync | undefined;
-  try {
-    database = new DatabaseSync(path);
-    // Exclusive: one process, one file; and no shared-memory file beside it.
-    database.exec(`
-      PRAGMA locking_mode = EXCLUSIVE;
-      PRAGMA journal_mode = WAL;
-      PRAGMA synchronous = NORMAL;
-      PRAGMA temp_store = MEMORY;
-      CREATE TABLE IF NOT EXISTS mailbox (
-        id INTEGER PRIMARY KEY,
-        session TEXT NOT NULL,
-        expires INTEGER NOT NULL,
-        envelope BLOB NOT NULL
-      ) STRICT;
-      CREATE INDEX IF NOT EXISTS mailbox_session ON mailbox (session);
-      CREATE INDEX IF NOT EXISTS mailbox_expires ON mailbox (expires);
-    `);
-    return database;
-  } catch (cause) {
-    database?.close();
-    throw new RmbError(`Cannot open mailbox "${path}": ${(cause as Error).message}`, { cause });
   }
 }
