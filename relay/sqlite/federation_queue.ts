@@ -1,19 +1,145 @@
-import type { DatabaseSync } from "node:sqlite";
-import type { FederatedEnvelope, FederationQueue } from "../federation/queue.ts";
+import type { DatabaseSync, StatementSync } from "node:sqlite";
+import {
+  type FederatedEnvelope,
+  type FederationQueue,
+  FederationQueueFullError,
+  MAX_FEDERATED,
+} from "../federation/queue.ts";
+import { transaction } from "./transaction.ts";
 
-/** The {@linkcode FederationQueue} in a `SqliteStore`. */
+/** How long pushed envelopes are gathered for one transaction, in milliseconds, and how many. */
+const GATHER = 1;
+const GATHER_COUNT = 256;
+/** Most bytes taken at once, but for a single envelope. */
+const TAKE_BYTES = 1024 * 1024;
+
+/** An envelope waiting for its transaction. */
+interface Pending {
+  readonly envelope: Uint8Array;
+  readonly resolve: () => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** The {@linkcode FederationQueue} in a `SqliteStore`. What is in the file when it is opened is not taken. */
 export class SqliteFederationQueue implements FederationQueue {
-  constructor(_database: DatabaseSync) {}
-  push(_envelope: Uint8Array): Promise<void> {
-    return Promise.reject(new Error("TODO"));
+  readonly #database: DatabaseSync;
+  readonly #insert: StatementSync;
+  readonly #select: StatementSync;
+  readonly #read: StatementSync;
+  readonly #delete: StatementSync;
+  /** How many envelopes there are, those not yet stored included. */
+  #count: number;
+  #nextId: number;
+  #lastTaken = 0;
+  #pending: Pending[] = [];
+  #flushTimer: ReturnType<typeof setTimeout> | undefined;
+  /** Settled when something was stored. */
+  #arrival = Promise.withResolvers<void>();
+
+  /** Uses a database, and makes its table there if it is missing. */
+  constructor(database: DatabaseSync) {
+    this.#database = database;
+    database.exec(`
+      CREATE TABLE IF NOT EXISTS federation (
+        id INTEGER PRIMARY KEY,
+        envelope BLOB NOT NULL
+      ) STRICT;
+    `);
+    this.#insert = database.prepare("INSERT INTO federation VALUES (?, ?)");
+    this.#select = database.prepare(
+      "SELECT id, envelope FROM federation WHERE id > ? ORDER BY id LIMIT ?",
+    );
+    this.#read = database.prepare("SELECT envelope FROM federation WHERE id = ?");
+    this.#delete = database.prepare("DELETE FROM federation WHERE id = ?");
+    const { n, last } = database.prepare("SELECT count(*) n, max(id) last FROM federation").get()!;
+    this.#count = n as number;
+    this.#nextId = ((last as number | null) ?? 0) + 1;
   }
-  take(_count: number, _signal: AbortSignal): Promise<FederatedEnvelope[]> {
-    return Promise.reject(new Error("TODO"));
+
+  /** Adds an envelope at the end. */
+  push(envelope: Uint8Array): Promise<void> {
+    if (this.#count >= MAX_FEDERATED) {
+      const reason = `${MAX_FEDERATED} messages wait to go to other relays`;
+      return Promise.reject(new FederationQueueFullError(reason));
+    }
+    this.#count++;
+    return new Promise((resolve, reject) => {
+      this.#pending.push({ envelope, resolve, reject });
+      // Not by time alone: no timer fires while messages come in faster than they are handled.
+      if (this.#pending.length >= GATHER_COUNT) this.#flush();
+      else this.#flushTimer ??= setTimeout(() => this.#flush(), GATHER);
+    });
   }
-  read(_id: FederatedEnvelope["id"]): Promise<Uint8Array | undefined> {
-    return Promise.reject(new Error("TODO"));
+
+  /** Takes the oldest envelopes that are not taken, and waits until there are any. */
+  async take(count: number, signal: AbortSignal): Promise<FederatedEnvelope[]> {
+    const aborted = Promise.withResolvers<void>();
+    const onAbort = () => aborted.resolve();
+    signal.addEventListener("abort", onAbort);
+    try {
+      while (!signal.aborted) {
+        const taken = this.#takeStored(count);
+        if (taken.length > 0) return taken;
+        await Promise.race([this.#arrival.promise, aborted.promise]);
+      }
+      return [];
+    } finally {
+      signal.removeEventListener("abort", onAbort);
+    }
   }
-  remove(_ids: readonly FederatedEnvelope["id"][]): Promise<void> {
-    return Promise.reject(new Error("TODO"));
+
+  /** Reads an envelope again that was taken. */
+  // deno-lint-ignore require-await -- throws become rejections
+  async read(id: FederatedEnvelope["id"]): Promise<Uint8Array | undefined> {
+    return this.#read.get(id)?.envelope as Uint8Array | undefined;
+  }
+
+  /** Removes envelopes that were taken and are done with. */
+  // deno-lint-ignore require-await -- throws become rejections
+  async remove(ids: readonly FederatedEnvelope["id"][]): Promise<void> {
+    let removed = 0;
+    transaction(this.#database, () => {
+      for (const id of ids) removed += Number(this.#delete.run(id).changes);
+    });
+    this.#count -= removed;
+  }
+
+  /** Stores what was pushed; nothing can be done with it after that. */
+  close(): void {
+    this.#flush();
+  }
+
+  #takeStored(count: number): FederatedEnvelope[] {
+    const taken: FederatedEnvelope[] = [];
+    let bytes = 0;
+    for (const row of this.#select.iterate(this.#lastTaken, count)) {
+      const { id, envelope } = row as { id: number; envelope: Uint8Array };
+      taken.push({ id, envelope });
+      this.#lastTaken = id;
+      bytes += envelope.length;
+      if (bytes >= TAKE_BYTES) break;
+    }
+    return taken;
+  }
+
+  /** Stores what was pushed, in one transaction. */
+  #flush(): void {
+    clearTimeout(this.#flushTimer);
+    this.#flushTimer = undefined;
+    if (this.#pending.length === 0) return;
+    const pending = this.#pending;
+    this.#pending = [];
+    try {
+      transaction(this.#database, () => {
+        for (const { envelope } of pending) this.#insert.run(this.#nextId++, envelope);
+      });
+    } catch (error) {
+      this.#count -= pending.length;
+      for (const { reject } of pending) reject(error);
+      return;
+    }
+    for (const { resolve } of pending) resolve();
+    this.#arrival.resolve();
+    this.#arrival = Promise.withResolvers();
   }
 }

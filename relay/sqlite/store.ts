@@ -49,6 +49,7 @@ export class SqliteStore implements Store {
   // deno-lint-ignore require-await -- throws become rejections
   async [Symbol.asyncDispose](): Promise<void> {
     this.mailbox.close();
+    this.federation.close();
     this.#database.close();
   }
 }
