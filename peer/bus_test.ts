@@ -1,10 +1,9 @@
 import { configure, type LogRecord, reset } from "@logtape/logtape";
-import { FormatError } from "@rmb/protocol";
 import assert from "node:assert/strict";
 import { inTime, until } from "../tests/fixtures/deadline.ts";
 import { connectRedis, type RedisClient } from "../tests/fixtures/local_program.ts";
 import { Network, type TestRedis } from "../tests/fixtures/network.ts";
-import { Bus, checkRedisUrl, redactUrl } from "./bus.ts";
+import { Bus } from "./bus.ts";
 
 /** A Redis with a bus on it and, beside it, a client that sees what is really there. */
 class TestBus implements AsyncDisposable {
@@ -235,36 +234,4 @@ Deno.test("Bus logs in with the URL's password and never logs it, right or wrong
   await client.configSet("requirepass", "wr0ng");
   await using _changed = await inTime(connecting, "a connection");
   assert.ok(!/s3cret|wr0ng/.test(log.messages.join("\n")), log.messages.join("\n"));
-});
-
-Deno.test("checkRedisUrl() refuses what the Redis client could not use, and quotes nothing", () => {
-  for (
-    const url of ["redis://h", "redis://:pw@h:1/2", "rediss://u:p@[::1]:6379", "redis://localhost"]
-  ) {
-    assert.equal(checkRedisUrl(url), url);
-  }
-  for (
-    const url of [
-      "",
-      "s3cret",
-      "http://:s3cret@h",
-      "redis://:s3cret@h/x",
-      "redis:s3cret",
-      "redis://:s3cret@h:port",
-      "redis://:s3cret%z@h",
-    ]
-  ) {
-    assert.throws(() => checkRedisUrl(url), (error) => {
-      assert.ok(error instanceof FormatError);
-      assert.match(error.message, /^Cannot use the Redis URL: expected redis:\/\//);
-      assert.ok(!error.message.includes("s3cret"));
-      return true;
-    }, url);
-  }
-});
-
-Deno.test("redactUrl() leaves out user and password", () => {
-  assert.equal(redactUrl("redis://user:pass@host:6380/2"), "redis://host:6380/2");
-  assert.equal(redactUrl("rediss://:pass@[::1]:6379"), "rediss://[::1]:6379");
-  assert.throws(() => redactUrl("redis:// pass"), FormatError);
 });

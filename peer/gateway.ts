@@ -9,7 +9,8 @@ import {
   sameRelayDomains,
   type TwinRegistry,
 } from "@rmb/protocol";
-import { Bus, redactUrl } from "./bus.ts";
+import { redactUrl } from "@rmb/protocol/program";
+import { Bus } from "./bus.ts";
 import { Identity } from "./identity.ts";
 import { Inbound } from "./inbound.ts";
 import { Outbound } from "./outbound.ts";

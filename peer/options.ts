@@ -5,14 +5,13 @@ import {
   parseRelayUrl,
   SecretError,
 } from "@rmb/protocol";
-import { parsed, readOptions } from "@rmb/protocol/program";
+import { checkRedisUrl, parsed, readOptions } from "@rmb/protocol/program";
 import { object, or } from "@optique/core/constructs";
 import { message, optionName } from "@optique/core/message";
 import { map, multiple, withDefault } from "@optique/core/modifiers";
 import type { InferValue } from "@optique/core/parser";
 import { flag, option } from "@optique/core/primitives";
 import { choice, string } from "@optique/core/valueparser";
-import { checkRedisUrl } from "./bus.ts";
 import manifest from "./deno.json" with { type: "json" };
 
 /** Largest file that a mnemonic is read from, in bytes. */

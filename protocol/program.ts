@@ -9,6 +9,8 @@ import { message, optionNames, text } from "@optique/core/message";
 import type { Parser } from "@optique/core/parser";
 import { run } from "@optique/run";
 
+export { checkRedisUrl, redactUrl } from "./redis_url.ts";
+
 /** A program's command line. */
 export interface CommandLine {
   /** Name of the program. */
@@ -102,6 +104,8 @@ export interface EnvironmentOption {
   readonly instead?: readonly string[];
   /** Whether it can be given several times: then the variable's words are its values. */
   readonly several?: boolean;
+  /** Whether it has several values, one behind the other: then the variable's words are these. */
+  readonly values?: boolean;
   /** Whether it has no value: then the variable counts when it is `1` or `true`. */
   readonly flag?: boolean;
 }
@@ -120,12 +124,14 @@ export function withEnvironment(
   options: readonly EnvironmentOption[],
 ): string[] {
   const added: string[] = [];
-  for (const { name, instead = [], several = false, flag = false } of options) {
+  for (const { name, instead = [], several = false, values = false, flag = false } of options) {
     if ([`--${name}`, ...instead].some((option) => isGiven(args, option))) continue;
     const value = readVariable(prefix + name.toUpperCase().replaceAll("-", "_"));
     if (value === undefined || value === "") continue;
     if (flag) {
       if (value === "1" || value === "true") added.push(`--${name}`);
+    } else if (values) {
+      added.push(`--${name}`, ...value.trim().split(/\s+/));
     } else {
       for (const word of several ? value.trim().split(/\s+/) : [value]) {
         added.push(`--${name}=${word}`);

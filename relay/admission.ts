@@ -8,15 +8,19 @@ import {
   type TwinRegistry,
   verifyToken,
 } from "@rmb/protocol";
+import type { Answer } from "./server.ts";
 
 /**
- * Admits a client by the token that is the whole query of its URL.
+ * Admits a client by its token.
  *
+ * @param text The whole query of the URL that it connects to.
  * @returns The session that the token connects, or the answer that refuses it: 400 without a token,
  * 401 for one that does not hold, 503 when the twin can't be looked up now.
  */
-export async function admit(url: URL, registry: TwinRegistry): Promise<Session | Response> {
-  const text = url.search.slice(1);
+export async function admit(
+  text: string,
+  registry: Pick<TwinRegistry, "twin">,
+): Promise<Session | Answer> {
   if (text === "") return refuse(400, "a token is missing: connect to /?<token>");
   try {
     const token = parseToken(text);
@@ -32,6 +36,6 @@ export async function admit(url: URL, registry: TwinRegistry): Promise<Session |
   }
 }
 
-function refuse(status: number, reason: string): Response {
-  return new Response(`${reason}\n`, { status });
+function refuse(status: number, reason: string): Answer {
+  return { status, body: `${reason}\n` };
 }

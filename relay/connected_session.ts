@@ -1,62 +1,76 @@
 import { getLogger } from "@logtape/logtape";
-import { formatSession, type Session, UnsentMessages } from "@rmb/protocol";
-import type { Mailbox, QueuedAgain, QueuedEnvelope } from "./mailbox.ts";
+import { formatSession, type Session } from "@rmb/protocol";
+import type { WebSocket } from "./web_socket.ts";
+import type { Mailbox, QueuedEnvelope } from "./mailbox.ts";
 import type { RelayMetrics, SessionEnd } from "./metrics.ts";
+import { Outbox } from "./outbox.ts";
+import { SenderWindow } from "./sender_window.ts";
 
 const logger = getLogger(["rmb", "relay", "session"]);
 
-/** Bytes handed to a socket and not taken by the kernel above which messages go to the mailbox. */
+/** Bytes handed over that the kernel has not taken above which messages go to the mailbox. */
 const MAX_BUFFERED = 4 * 1024 * 1024;
 /** Bytes of them below which the mailbox is read again. */
 const LOW_BUFFERED = 256 * 1024;
-/** Turns of the event loop after which the kernel has what it takes at once. */
-const SETTLE_TURNS = 2;
-/** How often it is looked whether the kernel took the rest, in milliseconds. */
-const SETTLE_INTERVAL = 5;
-/** The same while the mailbox waits for it: soon at first, then less and less often. */
-const ROOM_INTERVALS = [1, 50] as const;
-/** A client that reads nothing for so long, in milliseconds, is dropped; its queue is kept. */
+/** How many messages may wait for a client that keeps reading before its senders have to wait. */
+const MAX_BACKLOG = 2000;
+/** A client that takes nothing for so long, in milliseconds, does not make its senders wait. */
+const STALLED_TIME = 1000;
+/** A client that takes nothing for so long, in milliseconds, is dropped; its queue is kept. */
 const HELD_BACK_TIME = 60_000;
+/** How often it is looked whether a client that was held back has taken anything, in milliseconds. */
+const LOOK_INTERVAL = 500;
 /** How long a socket that we close has to say that it is closed, in milliseconds. */
 const CLOSE_TIME = 2000;
 /** Wait after the mailbox failed before it is read again, in milliseconds. */
 const STORE_RETRY = 1000;
+/** Ids of delivered messages gathered before the mailbox is told to remove them. */
+const REMOVE_COUNT = 1000;
 
-/** A message handed to the socket: out of the mailbox, or new. */
-type Handed = QueuedEnvelope | QueuedAgain;
+/** How messages are given to the socket: as they are, in one frame, and not compressed. */
+const BINARY = { binary: true, compress: false } as const;
 
 /**
  * A session that is connected here. Messages for it go straight to its socket while nothing waits in
  * its mailbox and it reads fast enough; otherwise they go through the mailbox, so that the order is
- * kept and memory bounded. What the socket had not given to the kernel when it closed goes back to
- * the mailbox, in order.
+ * kept and memory bounded. What the kernel did not have when the connection ended goes back to the
+ * mailbox, in order.
  */
 export class ConnectedSession {
   /** Who is connected. */
   readonly session: Session;
   /** The same as text. */
   readonly name: string;
-  /** Settles when it is disconnected and what it had not sent is back in the mailbox. Never rejects. */
+  /** What of its own messages is under way. */
+  readonly window: SenderWindow;
+  /** Settles when it is disconnected and what it had not got is back in the mailbox. Never rejects. */
   readonly ended: Promise<void>;
   readonly #socket: WebSocket;
   readonly #mailbox: Mailbox;
   readonly #metrics: RelayMetrics;
-  readonly #unsent = new UnsentMessages<Handed>();
+  readonly #outbox: Outbox;
   readonly #finish: () => void;
   /** Why it ends, once it does. */
   #end: SessionEnd | undefined;
+  #endReason = "";
+  #closeTimer: ReturnType<typeof setTimeout> | undefined;
   /** Whether messages go straight to the socket. */
   #direct = false;
   /** Counts the messages sent to the mailbox, to know when it is empty for certain. */
   #appended = 0;
-  #settling = false;
-  #settleTimer: ReturnType<typeof setTimeout> | undefined;
+  /** How many of them were not read from there yet. */
+  #backlog = 0;
   /** Id of the last message read from the mailbox. */
   #last: QueuedEnvelope["id"] | undefined;
   /** How many messages out of the mailbox the kernel does not have. */
   #queued = 0;
   /** Ids of messages out of the mailbox that the kernel has: to be removed. */
-  readonly #delivered: QueuedEnvelope["id"][] = [];
+  #delivered: QueuedEnvelope["id"][] = [];
+  /** When the kernel last took something, or had nothing left to take. */
+  #progress = Date.now();
+  /** Wakes who waits for the kernel, or for the backlog to shrink. */
+  readonly #waiting: (() => void)[] = [];
+  #stopWatching = () => {};
   /** Settles when the mailbox is not being read. */
   #reading: Promise<void>;
 
@@ -73,19 +87,42 @@ export class ConnectedSession {
   ) {
     this.session = session;
     this.name = formatSession(session);
+    this.window = new SenderWindow(socket);
     this.#socket = socket;
     this.#mailbox = mailbox;
     this.#metrics = metrics;
+    this.#outbox = new Outbox(
+      (envelope, onWritten) => socket.send(envelope, BINARY, onWritten),
+      (id) => this.#written(id),
+      (seconds) => metrics.delivery.observe(seconds),
+    );
     const { promise: closed, resolve } = Promise.withResolvers<void>();
     this.#finish = resolve;
-    socket.onerror = () => {}; // A close event follows, with the reason if there is one.
-    socket.onclose = ({ code, reason }) => {
-      this.#end = "closed";
-      this.#closed(`${code} ${reason}`.trim());
-    };
-    metrics.sessions++;
+    socket.on("error", (error) => this.#endReason ||= error.message); // It closes then.
+    socket.on("close", (code, reason) => this.#closed(code, reason.toString()));
+    metrics.sessions.add(this);
     this.#reading = before.then(() => this.#readMailbox());
     this.ended = closed.then(() => this.#reading).then(() => this.#putBack());
+  }
+
+  /** Whether it is connected, and not about to be disconnected. */
+  get open(): boolean {
+    return this.#end === undefined && this.#socket.readyState === 1;
+  }
+
+  /** Whether messages for it go straight to its socket now. */
+  get direct(): boolean {
+    return this.#direct && this.open;
+  }
+
+  /** Bytes of messages for it that wait in memory. */
+  get bytesWaiting(): number {
+    return this.#outbox.bytes;
+  }
+
+  /** Whether it reads too slowly, so that its messages go through the mailbox. */
+  get heldBack(): boolean {
+    return !this.#direct && this.#outbox.bytes > LOW_BUFFERED;
   }
 
   /**
@@ -93,16 +130,19 @@ export class ConnectedSession {
    *
    * @param envelope Its bytes, which must not be changed any more.
    * @param expires Unix time in seconds from which on it need not be delivered.
-   * @returns Undefined when the socket has it; else a promise of the mailbox's taking it.
+   * @returns Undefined when the socket has it; else a promise of the mailbox's taking it, and of the
+   * client's keeping up if it reads at all.
    */
   deliver(envelope: Uint8Array, expires: number): Promise<void> | undefined {
-    if (this.#direct && this.#socket.readyState === WebSocket.OPEN) {
-      this.#hand(envelope, { envelope, expires });
-      if (this.#unsent.bytes > MAX_BUFFERED) this.#holdBack();
+    if (this.direct) {
+      this.#hand(envelope, expires, undefined);
+      if (this.#outbox.bytes > MAX_BUFFERED) this.#readLater();
       return undefined;
     }
     this.#appended++;
-    return this.#mailbox.append(this.name, envelope, expires);
+    this.#backlog++;
+    const stored = this.#mailbox.append(this.name, envelope, expires);
+    return this.#backlog < MAX_BACKLOG ? stored : this.#storedAndRead(stored);
   }
 
   /**
@@ -113,110 +153,103 @@ export class ConnectedSession {
    */
   close(end: SessionEnd, code: number, reason: string): void {
     if (this.#end !== undefined) return;
-    this.#settle();
-    this.#end = end;
-    this.#direct = false;
-    try {
-      this.#socket.close(code, reason);
-    } catch {
-      // It is not open any more.
-    }
-    const timer = setTimeout(() => this.#closed(reason), CLOSE_TIME);
-    this.#socket.onclose = (event) => {
-      clearTimeout(timer);
-      // A client that answers with our code has read all that was sent before it.
-      if (event.code === code) this.#settleDownTo(0);
-      this.#closed(reason);
-    };
+    this.#stop(end, reason);
+    this.#socket.resume(); // Or it would not see the client's answer.
+    this.#socket.close(code, reason);
+    this.#closeTimer = setTimeout(() => this.#socket.terminate(), CLOSE_TIME);
   }
 
-  /** Sends what comes from now on through the mailbox, if the client does not keep up. */
-  #holdBack(): void {
-    this.#settle();
-    if (this.#unsent.bytes <= MAX_BUFFERED) return;
-    this.#direct = false;
-    this.#reading = this.#reading.then(() => this.#readMailbox());
+  /** Disconnects the session at once: its client is gone, or not worth waiting for. */
+  terminate(end: SessionEnd, reason: string): void {
+    if (this.#end === undefined) this.#stop(end, reason);
+    this.#socket.terminate();
   }
 
   /** Hands a message to the socket. */
-  #hand(envelope: Uint8Array, handed: Handed): void {
-    // A buffer is sent with less work than a view of it.
-    const whole = envelope.byteLength === envelope.buffer.byteLength;
-    this.#socket.send((whole ? envelope.buffer : envelope) as ArrayBuffer);
-    this.#unsent.push(handed, envelope.length);
+  #hand(envelope: Uint8Array, expires: number, id: QueuedEnvelope["id"] | undefined): void {
+    this.#outbox.push(envelope, expires, id);
     this.#metrics.sent++;
     this.#metrics.sentBytes += envelope.length;
-    if (!this.#settling) this.#settleLater(SETTLE_TURNS);
   }
 
-  /** Takes note of what the kernel has when it may have more, until it has all. */
-  #settleLater(turns: number): void {
-    this.#settling = this.#open && this.#unsent.length > 0;
-    if (!this.#settling) return;
-    const settle = () => {
-      this.#settle();
-      this.#settleLater(turns - 1);
-    };
-    if (turns > 0) setImmediate(settle);
-    else this.#settleTimer = setTimeout(settle, SETTLE_INTERVAL);
-  }
-
-  /** Takes note of what the kernel has. */
-  #settle(): void {
-    // Only an open socket says truly what it still has: the last time counts.
-    if (this.#open) this.#settleDownTo(this.#socket.bufferedAmount);
-  }
-
-  #settleDownTo(bufferedAmount: number): void {
-    if (this.#queued === 0) return this.#unsent.settle(bufferedAmount);
-    this.#unsent.settle(bufferedAmount, (handed) => {
-      if (!("id" in handed)) return;
+  /** The kernel has a message. */
+  #written(id: QueuedEnvelope["id"] | undefined): void {
+    if (id !== undefined) {
       this.#queued--;
-      this.#delivered.push(handed.id);
-    });
+      this.#delivered.push(id);
+    } else if (this.#direct) {
+      return;
+    }
+    this.#progress = Date.now();
+    if (this.#outbox.bytes <= LOW_BUFFERED) this.#wake();
+  }
+
+  #wake(): void {
+    for (const wake of this.#waiting.splice(0)) wake();
+  }
+
+  #woken(): Promise<void> {
+    return new Promise((resolve) => this.#waiting.push(resolve));
+  }
+
+  /** Sends what comes from now on through the mailbox. */
+  #readLater(): void {
+    this.#direct = false;
+    this.#stopWatching();
+    this.#progress = Date.now();
+    this.#reading = this.#reading.then(() => this.#readMailbox());
   }
 
   /** Sends what waits in the mailbox, until nothing does; then messages go straight to the socket. */
   async #readMailbox(): Promise<void> {
-    while (!this.#direct && await this.#settledDownTo(() => this.#unsent.bytes <= LOW_BUFFERED)) {
+    while (!this.#direct && await this.#settled(() => this.#outbox.bytes <= LOW_BUFFERED)) {
       const appended = this.#appended;
       try {
-        await this.#removeDelivered();
+        if (this.#delivered.length >= REMOVE_COUNT) await this.#removeDelivered();
         const queued = await this.#mailbox.read(this.name, this.#last);
-        if (!this.#open) return;
-        for (const message of queued) {
+        if (!this.open) return;
+        for (const { envelope, expires, id } of queued) {
           this.#queued++;
-          this.#last = message.id;
-          this.#hand(message.envelope, message);
+          this.#last = id;
+          this.#hand(envelope, expires, id);
         }
+        this.#backlog = queued.length === 0 ? 0 : Math.max(0, this.#backlog - queued.length);
         this.#direct = queued.length === 0 && appended === this.#appended;
+        this.#wake();
       } catch (error) {
         this.#storeFailed("can't be read", error);
         await pause(STORE_RETRY);
       }
     }
-    await this.#settledDownTo(() => this.#queued === 0);
+    if (!this.#direct) return;
+    this.#stopWatching = this.#mailbox.watch(this.name, this.#last, () => {
+      if (this.#direct && this.open) this.#readLater();
+    });
+    await this.#settled(() => this.#queued === 0);
     await this.#removeDelivered().catch((error) => this.#storeFailed("can't be cleared", error));
   }
 
-  /** Waits until the kernel has enough of what was handed to the socket; false if it closes before. */
-  async #settledDownTo(isEnough: () => boolean): Promise<boolean> {
-    let wait: number = ROOM_INTERVALS[0];
-    let left = Infinity;
-    let since = Date.now();
-    for (;;) {
-      this.#settle();
-      if (!this.#open || isEnough()) return this.#open;
-      if (this.#unsent.bytes < left) {
-        left = this.#unsent.bytes;
-        since = Date.now();
-      } else if (Date.now() - since > HELD_BACK_TIME) {
+  /** Waits until the kernel has enough of what was handed over; false if the session ends before. */
+  async #settled(isEnough: () => boolean): Promise<boolean> {
+    while (this.open && !isEnough()) {
+      const idle = Date.now() - this.#progress;
+      if (idle > HELD_BACK_TIME) {
         this.close("back_pressure_timeout", 1008, "reads too slowly");
-        return false;
+        break;
       }
-      await pause(wait);
-      wait = Math.min(wait * 2, ROOM_INTERVALS[1]);
+      if (idle > STALLED_TIME) this.#wake(); // Nobody need wait for it.
+      await Promise.race([this.#woken(), pause(LOOK_INTERVAL)]);
     }
+    return this.open;
+  }
+
+  /** Waits for the mailbox, and while the client reads, until it has read enough for more. */
+  async #storedAndRead(stored: Promise<void>): Promise<void> {
+    await stored;
+    while (
+      this.open && !this.#direct && this.#backlog >= MAX_BACKLOG &&
+      Date.now() - this.#progress <= STALLED_TIME
+    ) await this.#woken();
   }
 
   #storeFailed(what: string, error: unknown): void {
@@ -228,24 +261,38 @@ export class ConnectedSession {
     });
   }
 
-  get #open(): boolean {
-    return this.#end === undefined && this.#socket.readyState === WebSocket.OPEN;
-  }
-
   async #removeDelivered(): Promise<void> {
-    const ids = this.#delivered.slice();
+    const ids = this.#delivered;
     if (ids.length === 0) return;
-    await this.#mailbox.remove(this.name, ids);
-    this.#delivered.splice(0, ids.length);
+    this.#delivered = [];
+    try {
+      await this.#mailbox.remove(this.name, ids);
+    } catch (error) {
+      this.#delivered.push(...ids);
+      throw error;
+    }
   }
 
-  #closed(reason: string): void {
-    this.#socket.onclose = null; // Some sockets say it twice.
+  /** No more messages go to the socket. */
+  #stop(end: SessionEnd, reason: string): void {
+    this.#end = end;
+    this.#endReason ||= reason;
     this.#direct = false;
-    clearTimeout(this.#settleTimer);
-    this.#metrics.sessions--;
+    this.#outbox.close();
+    this.#stopWatching();
+    this.#wake();
+  }
+
+  #closed(code: number, reason: string): void {
+    this.#stop(this.#end ?? "closed", "");
+    clearTimeout(this.#closeTimer);
+    this.window.close();
+    this.#metrics.sessions.delete(this);
     this.#metrics.evictions.inc({ reason: this.#end! });
-    logger.info("session {session} ended: {reason}", { session: this.name, reason });
+    logger.info("session {session} ended: {reason}", {
+      session: this.name,
+      reason: this.#endReason || `${code} ${reason}`.trim(),
+    });
     this.#finish();
   }
 
@@ -254,12 +301,13 @@ export class ConnectedSession {
    * but what was sent straight behind such messages must come back behind them.
    */
   async #putBack(): Promise<void> {
-    const all = this.#unsent.takeAll();
-    const unsent = all.slice(0, all.findLastIndex((handed) => !("id" in handed)) + 1);
-    for (const handed of unsent) if ("id" in handed) this.#delivered.push(handed.id);
+    const all = this.#outbox.takeAll();
+    const unsent = all.slice(0, all.findLastIndex(({ id }) => id === undefined) + 1);
+    const removed = this.#delivered;
+    for (const { id } of unsent) if (id !== undefined) removed.push(id);
     try {
-      if (unsent.length > 0) await this.#mailbox.putBack(this.name, unsent);
-      await this.#removeDelivered();
+      if (unsent.length > 0) await this.#mailbox.putBack(this.name, unsent, removed);
+      else if (removed.length > 0) await this.#mailbox.remove(this.name, removed);
     } catch (error) {
       this.#metrics.storeErrors++;
       logger.error("{count} messages for session {session} are lost: {error}", {

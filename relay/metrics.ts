@@ -1,5 +1,7 @@
-import { Counter, Gauge, Registry } from "prom-client";
+import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import process from "node:process";
+import type { ConnectedSession } from "./connected_session.ts";
+import type { Answer } from "./server.ts";
 
 /** Why a session ended, as the reference's metric has it. */
 export type SessionEnd = "closed" | "back_pressure_timeout" | "cancelled";
@@ -12,17 +14,22 @@ export class RelayMetrics {
   /** Messages written to a socket, and their bytes. */
   sent = 0;
   sentBytes = 0;
+  /** Messages refused: of these, requests were answered with an error. */
+  refused = 0;
   /** Sessions connected. */
-  sessions = 0;
+  readonly sessions = new Set<ConnectedSession>();
   /** Failures of the mailbox's store. */
   storeErrors = 0;
   /** Sessions ended. */
   readonly evictions: Counter<"reason">;
-  readonly #registry = new Registry();
+  /** Seconds from handing a message to a socket until the kernel had it; one in 64 is measured. */
+  readonly delivery: Histogram;
+  /** Where others can add theirs. */
+  readonly registry = new Registry();
 
   /** Makes them, all at 0. */
   constructor() {
-    const registers = [this.#registry];
+    const registers = [this.registry];
     // The hot path counts in plain numbers; they are copied when someone looks.
     const counter = (name: string, help: string, value: () => number) =>
       new Counter({
@@ -38,6 +45,7 @@ export class RelayMetrics {
     counter("relay_message_rx_bytes", "Bytes of them", () => this.receivedBytes);
     counter("relay_message_tx", "Messages written to a socket", () => this.sent);
     counter("relay_message_tx_bytes", "Bytes of them", () => this.sentBytes);
+    counter("relay_messages_refused_total", "Messages refused", () => this.refused);
     counter("relay_store_errors_total", "Failures of the mailbox", () => this.storeErrors);
     counter("process_cpu_seconds_total", "CPU time, user and system", () => {
       const { user, system } = process.cpuUsage();
@@ -49,24 +57,38 @@ export class RelayMetrics {
       labelNames: ["reason"],
       registers,
     });
-    const sessions = () => this.sessions;
+    this.delivery = new Histogram({
+      name: "relay_delivery_seconds",
+      help:
+        "Time until the kernel had a message that was handed to a socket; one in 64 is measured",
+      buckets: [0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 30],
+      registers,
+    });
+    const { sessions } = this;
     new Gauge({
       name: "relay_worker_connections",
       help: "Sessions connected",
       labelNames: ["worker"],
       registers,
       collect() {
-        this.set({ worker: "0" }, sessions());
+        this.set({ worker: "0" }, sessions.size);
       },
     });
-    new Gauge({
-      name: "process_resident_memory_bytes",
-      help: "Resident memory",
-      registers,
-      collect() {
-        this.set(Deno.memoryUsage().rss);
-      },
+    this.gauge("relay_sessions_held_back", "Sessions that read too slowly", () => {
+      let heldBack = 0;
+      for (const session of sessions) if (session.heldBack) heldBack++;
+      return heldBack;
     });
+    this.gauge(
+      "relay_unsent_bytes",
+      "Bytes handed to sessions that the kernel has not taken",
+      () => {
+        let bytes = 0;
+        for (const { bytesWaiting } of sessions) bytes += bytesWaiting;
+        return bytes;
+      },
+    );
+    this.gauge("process_resident_memory_bytes", "Resident memory", () => Deno.memoryUsage().rss);
     new Gauge({
       name: "process_start_time_seconds",
       help: "Unix time of the start",
@@ -74,10 +96,20 @@ export class RelayMetrics {
     }).set(performance.timeOrigin / 1000);
   }
 
-  /** All of them in Prometheus' text format. */
-  async scrape(): Promise<Response> {
-    return new Response(await this.#registry.metrics(), {
-      headers: { "content-type": this.#registry.contentType },
+  /** Adds one whose value is asked for when someone looks. */
+  gauge(name: string, help: string, value: () => number | Promise<number>): void {
+    new Gauge({
+      name,
+      help,
+      registers: [this.registry],
+      async collect() {
+        this.set(await value());
+      },
     });
+  }
+
+  /** All of them in Prometheus' text format. */
+  async scrape(): Promise<Answer> {
+    return { status: 200, body: await this.registry.metrics(), type: this.registry.contentType };
   }
 }

@@ -1,11 +1,11 @@
 import { FormatError } from "@rmb/protocol";
-import { parsed, readOptions } from "@rmb/protocol/program";
-import { object } from "@optique/core/constructs";
+import { checkRedisUrl, parsed, readOptions } from "@rmb/protocol/program";
+import { object, or, seq } from "@optique/core/constructs";
 import { message } from "@optique/core/message";
-import { map, multiple, withDefault } from "@optique/core/modifiers";
+import { map, multiple, optional, withDefault } from "@optique/core/modifiers";
 import type { InferValue } from "@optique/core/parser";
-import { flag, option } from "@optique/core/primitives";
-import { integer, string } from "@optique/core/valueparser";
+import { argument, flag, option } from "@optique/core/primitives";
+import { choice, integer, string } from "@optique/core/valueparser";
 import manifest from "./deno.json" with { type: "json" };
 import { MAX_MESSAGE } from "./relay.ts";
 
@@ -26,6 +26,9 @@ function parseListen(text: string): ListenAddress {
   return { hostname: match[1] ?? (match[2] || "::"), port, toString: () => text };
 }
 
+/** The file of messages when nothing else is said. */
+const DATA = "rmb-relay.db";
+
 /** The options of `rmb-relay`. */
 const parser = object({
   domains: multiple(
@@ -45,16 +48,72 @@ const parser = object({
     parseListen("[::]:8080"),
   ),
   store: withDefault(
-    option("--data", string({ metavar: "FILE" }), {
-      description: message`SQLite file for the messages of those who are away.`,
+    or(
+      object({
+        redis: option("-r", "--redis", parsed("URL", "redis://localhost:6379", checkRedisUrl), {
+          description:
+            message`Redis for the messages of those who are away: several relays can share it.`,
+        }),
+      }),
+      object({
+        data: option("--data", string({ metavar: "FILE" }), {
+          description:
+            message`SQLite file for them, for one relay. Default: ${DATA}, without --redis.`,
+        }),
+      }),
+    ),
+    { data: DATA },
+  ),
+  rateLimit: optional(map(
+    seq(
+      flag("--limit", {
+        description:
+          message`Most messages, and bytes of them, that a twin may send in a minute. Default: any.`,
+      }),
+      argument(integer({ metavar: "COUNT", min: 1 })),
+      argument(integer({ metavar: "SIZE", min: 1 })),
+    ),
+    ([, count, size]) => ({ count, size }),
+  )),
+  rankerPeriod: withDefault(
+    option("-p", "--ranker-period", integer({ metavar: "SECONDS", min: 1 }), {
+      description:
+        message`How long a failure of another relay counts against it when one is chosen.`,
     }),
-    "rmb-relay.db",
+    3600,
+  ),
+  workers: withDefault(
+    option("-w", "--workers", integer({ metavar: "COUNT", min: 1 }), {
+      description:
+        message`With --user-per-worker: their product is how many sessions can be connected at once.`,
+    }),
+    100,
+  ),
+  userPerWorker: withDefault(
+    option("-u", "--user-per-worker", integer({ metavar: "COUNT", min: 1 }), {
+      description: message`See --workers.`,
+    }),
+    1000,
   ),
   maxMessage: withDefault(
     option("--max-message", integer({ metavar: "BYTES", min: 1, max: MAX_MESSAGE }), {
       description: message`Longest message taken; its sender's session is closed above.`,
     }),
     MAX_MESSAGE,
+  ),
+  tls: optional(object({
+    cert: option("--tls-cert", string({ metavar: "FILE" }), {
+      description: message`Certificates to serve TLS with, as PEM. Read again when they change.`,
+    }),
+    key: option("--tls-key", string({ metavar: "FILE" }), {
+      description: message`Their private key, as PEM.`,
+    }),
+  })),
+  federationScheme: withDefault(
+    option("--federation-scheme", choice(["https", "http"]), {
+      description: message`How other relays are reached: http is for networks without TLS.`,
+    }),
+    "https" as const,
   ),
   verbosity: map(
     multiple(flag("-d", "--debug", {
@@ -76,8 +135,16 @@ export function parseOptions(args: readonly string[]) {
       { name: "domain", instead: ["-m"], several: true },
       { name: "twins" },
       { name: "listen", instead: ["-l"] },
-      { name: "data" },
+      { name: "redis", instead: ["-r", "--data"] },
+      { name: "data", instead: ["-r", "--redis"] },
+      { name: "limit", values: true },
+      { name: "ranker-period", instead: ["-p"] },
+      { name: "workers", instead: ["-w"] },
+      { name: "user-per-worker", instead: ["-u"] },
       { name: "max-message" },
+      { name: "tls-cert" },
+      { name: "tls-key" },
+      { name: "federation-scheme" },
       { name: "debug", instead: ["-d"], flag: true },
     ],
   }, args);

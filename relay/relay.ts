@@ -1,17 +1,26 @@
 import { getLogger } from "@logtape/logtape";
-import { RmbError, type TwinRegistry } from "@rmb/protocol";
+import type { Session, TwinRegistry } from "@rmb/protocol";
+import type { IncomingMessage } from "node:http";
+import type { Duplex } from "node:stream";
 import { admit } from "./admission.ts";
-import type { Mailbox } from "./mailbox.ts";
+import { Federation } from "./federation/federation.ts";
+import { Inbound } from "./federation/inbound.ts";
+import { Heartbeat } from "./heartbeat.ts";
 import { RelayMetrics } from "./metrics.ts";
+import { RateLimit, type RateLimitOptions } from "./rate_limit.ts";
 import { Router } from "./router.ts";
+import { type Answer, Server, type TlsKeys } from "./server.ts";
+import { SharedLookUps } from "./shared_look_ups.ts";
+import type { Store } from "./store.ts";
+import type { WebSocket } from "./web_socket.ts";
 
 const logger = getLogger(["rmb", "relay"]);
 
 /** Longest message that a relay takes by default, in bytes: what the reference takes. */
 export const MAX_MESSAGE = 64 * 1024 * 1024;
 
-/** Seconds without a sign of life after which a session is closed; a ping goes out at half of it. */
-const IDLE_TIMEOUT = 40;
+/** Most sessions at once by default. */
+export const MAX_SESSIONS = 100_000;
 
 /** What a {@linkcode Relay} is made from. */
 export interface RelayOptions {
@@ -19,19 +28,29 @@ export interface RelayOptions {
   readonly domains: readonly string[];
   /** Who twins are. It stays the caller's to dispose of. */
   readonly registry: TwinRegistry;
-  /** What waits for sessions. It stays the caller's to dispose of. */
-  readonly mailbox: Mailbox;
+  /** What waits for sessions and for other relays. It stays the caller's to dispose of. */
+  readonly store: Store;
   /** Address to listen on. Default `::`, all of them. */
   readonly hostname?: string;
   /** Port to listen on, 0 for a free one. Default 8080. */
   readonly port?: number;
+  /** Certificate and key, to serve TLS. Default: none, plain. */
+  readonly tls?: TlsKeys | undefined;
   /** Longest message taken, in bytes. Default {@linkcode MAX_MESSAGE}. */
   readonly maxMessage?: number;
+  /** Most sessions at once. Default {@linkcode MAX_SESSIONS}. */
+  readonly maxSessions?: number;
+  /** What each twin may send in a minute. Default: anything. */
+  readonly rateLimit?: RateLimitOptions | undefined;
+  /** How other relays are reached. Default `https`. */
+  readonly federationScheme?: "https" | "http";
+  /** How long a failure of another relay counts against it, in seconds. Default 3600. */
+  readonly rankerPeriod?: number;
 }
 
 /**
- * A relay: twins connect to it over WebSocket, and it passes on what they send each other, or keeps
- * it for who is away. It serves `/metrics` and `/health` beside that.
+ * A relay: twins connect to it over WebSocket, and it passes on what they send each other, keeps it for
+ * who is away, and exchanges it with other relays. It serves `/metrics` and `/health` beside that.
  *
  * @example
  * ```ts
@@ -40,57 +59,108 @@ export interface RelayOptions {
  *
  * await using registry = await FileRegistry.open("twins.json");
  * await using store = new SqliteStore("rmb-relay.db");
- * await using relay = new Relay({ domains: ["127.0.0.1:8080"], registry, store });
+ * await using relay = await Relay.start({ domains: ["127.0.0.1:8080"], registry, store });
  * console.log(relay.address.port);
  * ```
  */
 export class Relay implements AsyncDisposable {
-  readonly #options: RelayOptions;
+  readonly #maxSessions: number;
+  readonly #lookUps: SharedLookUps;
+  readonly #store: Store;
   readonly #metrics = new RelayMetrics();
+  readonly #heartbeat = new Heartbeat();
   readonly #router: Router;
-  readonly #server: Deno.HttpServer<Deno.NetAddr>;
+  readonly #federation: Federation;
+  readonly #inbound: Inbound;
+  readonly #server: Server;
+  #closing = false;
 
-  /**
-   * Starts to listen at once.
-   *
-   * @throws {RmbError} if it can't listen there.
-   */
-  constructor(options: RelayOptions) {
-    this.#options = options;
+  private constructor(options: RelayOptions) {
+    const { domains, registry, store, maxMessage = MAX_MESSAGE, rateLimit } = options;
+    this.#maxSessions = options.maxSessions ?? MAX_SESSIONS;
+    this.#store = store;
+    this.#lookUps = new SharedLookUps(registry);
     this.#router = new Router({
-      ...options,
-      maxMessage: options.maxMessage ?? MAX_MESSAGE,
+      domains,
+      registry: this.#lookUps,
+      store,
       metrics: this.#metrics,
+      rateLimit: rateLimit && new RateLimit(rateLimit),
+      federate: (envelope) => this.#federation.send(envelope),
     });
-    const { hostname = "::", port = 8080 } = options;
-    try {
-      this.#server = this.#listen(hostname, port);
-    } catch (cause) {
-      const address = `${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}`;
-      throw new RmbError(`Cannot listen on "${address}": ${(cause as Error).message}`, { cause });
-    }
+    this.#federation = new Federation({
+      domains,
+      registry: this.#lookUps,
+      queue: store.federation,
+      scheme: options.federationScheme ?? "https",
+      rankerPeriod: options.rankerPeriod,
+      metrics: this.#metrics.registry,
+      answer: (session, bytes) => this.#router.answer(session, bytes),
+      deliver: (envelope, routing) => this.#router.accept(envelope, routing),
+    });
+    this.#inbound = new Inbound({
+      domains,
+      registry: this.#lookUps,
+      maxMessage,
+      accept: (envelope, routing) => this.#router.accept(envelope, routing),
+    });
+    this.#server = new Server({
+      hostname: options.hostname ?? "::",
+      port: options.port ?? 8080,
+      tls: options.tls,
+      maxMessage,
+      admit: (token) => this.#admit(token),
+      connect: (session, socket, connection) => this.#connect(session, socket, connection),
+      answer: (request) => this.#answer(request),
+    });
+    this.#metrics.gauge(
+      "relay_waiting_bytes",
+      "Bytes of messages that wait for a look-up or for the store",
+      () => this.#router.waitingBytes,
+    );
+    this.#metrics.gauge(
+      "relay_partial_bytes",
+      "Bytes received of messages that are not complete",
+      () => this.#heartbeat.partial,
+    );
+    this.#metrics.gauge(
+      "relay_queue_messages",
+      "Messages that wait for sessions in the mailbox",
+      () => store.mailbox.depth().catch(() => NaN),
+    );
   }
 
-  #listen(hostname: string, port: number): Deno.HttpServer<Deno.NetAddr> {
-    return Deno.serve({
+  /**
+   * Starts a relay.
+   *
+   * @throws {RmbError} if it can't listen where it is told to.
+   */
+  static async start(options: RelayOptions): Promise<Relay> {
+    const relay = new Relay(options);
+    try {
+      await relay.#server.listen();
+    } catch (error) {
+      relay.#heartbeat[Symbol.dispose]();
+      await relay.#federation[Symbol.asyncDispose]();
+      throw error;
+    }
+    const { hostname, port } = relay.address;
+    logger.info("listening on {hostname}:{port} for {domains}", {
       hostname,
       port,
-      onListen: ({ hostname, port }) =>
-        logger.info("listening on {hostname}:{port} for {domains}", {
-          hostname,
-          port,
-          domains: this.#options.domains.join(", "),
-        }),
-      onError: (error) => {
-        logger.error("a request failed: {error}", { error: String(error) });
-        return new Response("internal error\n", { status: 500 });
-      },
-    }, (request) => this.#serve(request));
+      domains: options.domains.join(", "),
+    });
+    return relay;
   }
 
   /** Where it listens. */
-  get address(): Deno.NetAddr {
-    return this.#server.addr;
+  get address(): { readonly hostname: string; readonly port: number } {
+    return this.#server.address;
+  }
+
+  /** Takes another certificate and key, for connections from now on. */
+  renewTls(tls: TlsKeys): void {
+    this.#server.renew(tls);
   }
 
   /**
@@ -98,40 +168,50 @@ export class Relay implements AsyncDisposable {
    * not got into the mailbox.
    */
   async [Symbol.asyncDispose](): Promise<void> {
-    // First the sessions: the server would close their sockets itself, and what those had not sent
-    // could not be told any more.
-    const disconnected = this.#router.close();
-    await this.#server.shutdown();
-    await disconnected;
+    this.#closing = true;
+    logger.info("stopping with {sessions} sessions", { sessions: this.#router.sessions });
+    await Promise.all([
+      this.#router.close(),
+      this.#federation[Symbol.asyncDispose](),
+      this.#server[Symbol.asyncDispose](),
+    ]);
+    this.#heartbeat[Symbol.dispose]();
+    logger.info("stopped");
   }
 
-  #serve(request: Request): Response | Promise<Response> {
-    const url = URL.parse(request.url); // Its host is what the client says.
-    if (url === null) return new Response("not a host\n", { status: 400 });
-    if (request.headers.get("upgrade")?.toLowerCase() === "websocket") {
-      return this.#connect(request, url);
-    }
-    if (request.method === "GET" || request.method === "HEAD") {
-      if (url.pathname === "/metrics") return this.#metrics.scrape();
-      if (url.pathname === "/health") return new Response("ok\n");
-    }
-    return new Response("page not found\n", { status: 404 });
+  #admit(token: string): Promise<Session | Answer> {
+    if (this.#router.sessions < this.#maxSessions) return admit(token, this.#lookUps);
+    const body = `${this.#maxSessions} sessions are connected: no more are taken now\n`;
+    return Promise.resolve({ status: 503, body });
   }
 
-  async #connect(request: Request, url: URL): Promise<Response> {
-    const session = await admit(url, this.#options.registry);
-    if (session instanceof Response) return session;
-    let upgrade: Deno.WebSocketUpgrade;
-    try {
-      upgrade = Deno.upgradeWebSocket(request, { idleTimeout: IDLE_TIMEOUT });
-    } catch (error) {
-      return new Response(`not a WebSocket upgrade: ${(error as Error).message}\n`, {
-        status: 400,
-      });
+  #connect(session: Session, socket: WebSocket, connection: Duplex): void {
+    const connected = this.#router.connect(session, socket);
+    this.#heartbeat.watch(
+      socket,
+      connection,
+      (reason) => connected.terminate("closed", reason),
+    );
+  }
+
+  async #answer(request: IncomingMessage): Promise<Answer> {
+    const { method, url = "" } = request;
+    const [path] = url.split("?", 1);
+    if (method === "POST" && path === "/") return await this.#inbound.answer(request);
+    if (method === "GET" || method === "HEAD") {
+      if (path === "/metrics") return await this.#metrics.scrape();
+      if (path === "/health") return this.#health();
+      if (path === "/health/live") return { status: 200, body: "alive\n" };
     }
-    const { socket, response } = upgrade;
-    socket.binaryType = "arraybuffer";
-    socket.onopen = () => this.#router.connect(session, socket);
-    return response;
+    return { status: 404, body: "page not found\n" };
+  }
+
+  /** Whether it can do its work: then clients may be sent to it. */
+  #health(): Answer {
+    const failure = this.#closing
+      ? "shutting down"
+      : this.#store.failure ?? this.#router.storeFailure;
+    if (failure === undefined) return { status: 200, body: "ready\n" };
+    return { status: 503, body: `alive, but not ready: ${failure}\n` };
   }
 }

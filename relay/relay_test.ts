@@ -13,7 +13,6 @@ import {
   unixNow,
 } from "@rmb/protocol";
 import { inTime } from "../tests/fixtures/deadline.ts";
-import type { Mailbox } from "./mailbox.ts";
 import { Relay } from "./relay.ts";
 import { SqliteStore } from "./sqlite/store.ts";
 
@@ -25,18 +24,20 @@ class Fixture implements AsyncDisposable {
   lookUp: (twin: Twin) => Promise<Twin | undefined> = (twin) => Promise.resolve(twin);
   /** The twins looked up so far. */
   readonly lookedUp: number[] = [];
-  readonly mailbox: Mailbox = new SqliteStore(":memory:").mailbox;
-  readonly relay: Relay;
+  readonly store = new SqliteStore(":memory:");
+  relay!: Relay;
   readonly #clients: Client[] = [];
 
-  constructor() {
-    this.relay = new Relay({
+  static async start(): Promise<Fixture> {
+    const fixture = new Fixture();
+    fixture.relay = await Relay.start({
       domains: ["relay.test"],
-      registry: this.#registry(),
-      mailbox: this.mailbox,
+      registry: fixture.#registry(),
+      store: fixture.store,
       hostname: "127.0.0.1",
       port: 0,
     });
+    return fixture;
   }
 
   async connect(session: Session): Promise<Client> {
@@ -50,7 +51,7 @@ class Fixture implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.relay[Symbol.asyncDispose]();
     await Promise.all(this.#clients.map(({ closed }) => closed));
-    await this.mailbox[Symbol.asyncDispose]();
+    await this.store[Symbol.asyncDispose]();
   }
 
   #registry(): TwinRegistry {
@@ -71,7 +72,8 @@ class Fixture implements AsyncDisposable {
 /** A session on a WebSocket. */
 class Client {
   readonly opened: Promise<unknown>;
-  readonly closed: Promise<unknown>;
+  /** The code that it is closed with. */
+  readonly closed: Promise<number>;
   readonly #session: Session;
   readonly #socket: WebSocket;
   readonly #received: Envelope[] = [];
@@ -82,7 +84,7 @@ class Client {
     this.#socket = new WebSocket(url);
     this.#socket.binaryType = "arraybuffer";
     this.opened = new Promise((resolve) => this.#socket.onopen = resolve);
-    this.closed = new Promise((resolve) => this.#socket.onclose = resolve);
+    this.closed = new Promise((resolve) => this.#socket.onclose = ({ code }) => resolve(code));
     this.#socket.onmessage = ({ data }) => {
       this.#received.push(decodeEnvelope(new Uint8Array(data)));
       this.#arrived();
@@ -120,37 +122,24 @@ class Client {
 }
 
 Deno.test("Relay keeps the order while a destination is looked up, and connects meanwhile", async () => {
-  await using fixture = new Fixture();
+  await using fixture = await Fixture.start();
   const sender = await fixture.connect({ twin: 7 });
   const found = Promise.withResolvers<void>();
   fixture.lookUp = (twin) => found.promise.then(() => twin);
   for (const uid of ["1", "2", "3"]) sender.send(uid, 8);
   await sender.seen();
-  fixture.lookUp = (twin) => Promise.resolve(twin);
-  const receiver = await fixture.connect({ twin: 8 });
+  const connecting = fixture.connect({ twin: 8 });
   for (const uid of ["4", "5"]) sender.send(uid, 8);
   await sender.seen();
   found.resolve();
+  const receiver = await connecting;
   assert.deepEqual(await receiver.take(5), ["1", "2", "3", "4", "5"]);
   sender.send("6", 8);
   assert.equal(await receiver.next(), "6");
 });
 
-Deno.test("Relay delivers to who connects while being looked up, though there is no such twin", async () => {
-  await using fixture = new Fixture();
-  const sender = await fixture.connect({ twin: 7 });
-  const found = Promise.withResolvers<undefined>();
-  fixture.lookUp = () => found.promise;
-  sender.send("1", 8);
-  await sender.seen();
-  fixture.lookUp = (twin) => Promise.resolve(twin);
-  const receiver = await fixture.connect({ twin: 8 });
-  found.resolve(undefined);
-  assert.equal(await receiver.next(), "1");
-});
-
 Deno.test("Relay looks a destination up once for all messages that come meanwhile", async () => {
-  await using fixture = new Fixture();
+  await using fixture = await Fixture.start();
   const sender = await fixture.connect({ twin: 7 });
   const found = Promise.withResolvers<undefined>();
   fixture.lookUp = () => found.promise;
@@ -168,7 +157,7 @@ Deno.test("Relay looks a destination up once for all messages that come meanwhil
 });
 
 Deno.test("Relay tells requesters when destinations can't be looked up, and goes on", async () => {
-  await using fixture = new Fixture();
+  await using fixture = await Fixture.start();
   const sender = await fixture.connect({ twin: 7 });
   const receiver = await fixture.connect({ twin: 8 });
   fixture.lookUp = () => Promise.reject(new RegistryError("the chain is down"));
@@ -184,11 +173,11 @@ Deno.test("Relay tells requesters when destinations can't be looked up, and goes
 });
 
 Deno.test("Relay tells requesters when messages can't be stored, and goes on", async () => {
-  await using fixture = new Fixture();
+  await using fixture = await Fixture.start();
   const sender = await fixture.connect({ twin: 7 });
   const receiver = await fixture.connect({ twin: 8 });
-  const append = fixture.mailbox.append;
-  fixture.mailbox.append = () => Promise.reject(new Error("disk full"));
+  const append = fixture.store.mailbox.append;
+  fixture.store.mailbox.append = () => Promise.reject(new Error("disk full"));
   await receiver.seen();
   sender.send("response", 9, "response");
   sender.send("request", 9);
@@ -198,24 +187,37 @@ Deno.test("Relay tells requesters when messages can't be stored, and goes on", a
   const metrics = await fetch(`http://127.0.0.1:${fixture.relay.address.port}/metrics`);
   assert.match(await metrics.text(), /^relay_store_errors_total 2$/m);
 
-  fixture.mailbox.append = append;
+  fixture.store.mailbox.append = append;
   sender.send("2", 9);
   const late = await fixture.connect({ twin: 9 });
   assert.equal(await late.next(), "2");
 });
 
-Deno.test("Relay refuses what would wait, beyond some memory, until there is room again", async () => {
-  await using fixture = new Fixture();
+Deno.test("Relay refuses what is too much of one sender, until there is room again", async () => {
+  await using fixture = await Fixture.start();
   const sender = await fixture.connect({ twin: 7 });
+  const other = await fixture.connect({ twin: 6 });
+  const receiver = await fixture.connect({ twin: 5 });
   const found = Promise.withResolvers<undefined>();
   fixture.lookUp = () => found.promise;
-  const enough = 256 * 1024 * 1024 / 4096;
-  for (let i = 0; i < enough; i++) sender.send(`${i}`, 8, "response");
+  for (let i = 0; i < 10_000; i++) sender.send(`${i}`, 8, "response");
   await sender.seen();
   sender.send("one more", 8);
   assert.equal(await sender.next(), "one more: relay is overloaded, try again later");
+  other.send("another's", 5);
+  assert.equal(await receiver.next(), "another's");
   found.resolve(undefined);
   await sender.seen();
   sender.send("again", 8);
   assert.equal(await sender.next(), "again: unknown twin destination");
+});
+
+Deno.test("Relay closes a sender with 1013 that goes on sending too much", async () => {
+  await using fixture = await Fixture.start();
+  const sender = await fixture.connect({ twin: 7 });
+  const found = Promise.withResolvers<undefined>();
+  fixture.lookUp = () => found.promise;
+  for (let i = 0; i < 12_000; i++) sender.send(`${i}`, 8, "response");
+  assert.equal(await sender.closed, 1013);
+  found.resolve(undefined);
 });

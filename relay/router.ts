@@ -13,8 +13,13 @@ import {
 } from "@rmb/protocol";
 import { errorAnswer, pongAnswer } from "./answers.ts";
 import { ConnectedSession } from "./connected_session.ts";
-import { type Mailbox, MailboxFullError } from "./mailbox.ts";
+import { FederationQueueFullError } from "./federation/queue.ts";
+import { MailboxFullError } from "./mailbox.ts";
 import type { RelayMetrics } from "./metrics.ts";
+import { compact } from "./outbox.ts";
+import type { RateLimit } from "./rate_limit.ts";
+import type { Store } from "./store.ts";
+import type { WebSocket } from "./web_socket.ts";
 
 const logger = getLogger(["rmb", "relay", "router"]);
 
@@ -22,9 +27,12 @@ const logger = getLogger(["rmb", "relay", "router"]);
 const MAX_WAITING_BYTES = 256 * 1024 * 1024;
 
 /** What a message that waits takes in memory beside its bytes, about, in bytes. */
-const WAITING_OVERHEAD = 4096;
+const WAITING_OVERHEAD = 1024;
 
-/** What a sender is told then. */
+/** Longest session id that a message can be for, in characters: no token has room for more. */
+const MAX_SESSION_ID = 4096;
+
+/** What a sender is told when too much waits. */
 const OVERLOADED = "relay is overloaded, try again later";
 
 /** The tag of a message that must not be queued, and what its sender is told. */
@@ -41,12 +49,17 @@ const LOGGED_CIPHER = 32;
 export interface RouterOptions {
   /** Domains of this relay, as twins name it. */
   readonly domains: readonly string[];
-  /** Longest message taken, in bytes. */
-  readonly maxMessage: number;
-  readonly registry: TwinRegistry;
-  readonly mailbox: Mailbox;
+  readonly registry: Pick<TwinRegistry, "twin">;
+  readonly store: Pick<Store, "mailbox" | "replicas">;
   readonly metrics: RelayMetrics;
+  /** What twins may send. */
+  readonly rateLimit: RateLimit | undefined;
+  /** Takes an envelope for a twin of other relays; settles when it is stored. */
+  readonly federate: (envelope: Uint8Array) => Promise<void>;
 }
+
+/** What became of an envelope that another relay brought. */
+export type Accepted = "taken" | "offline" | "full" | "failed";
 
 /** A message on its way. */
 interface Message {
@@ -61,6 +74,9 @@ interface LookUp {
   readonly done: Promise<void>;
 }
 
+/** Where messages for a session that is not connected here go. */
+type Way = "queue" | "federate" | { readonly refusal: string };
+
 /** Takes messages from sessions and brings each to where it goes. */
 export class Router {
   readonly #options: RouterOptions;
@@ -73,33 +89,55 @@ export class Router {
   /** Whether each message is logged: asked for each, it would cost as much as reading it. */
   readonly #logsMessages = logger.isEnabledFor("debug");
   #waitingBytes = 0;
+  #storeFailure: string | undefined;
   #closing = false;
 
   /** Makes a router without sessions. */
   constructor(options: RouterOptions) {
     this.#options = options;
+    const { replicas } = options.store;
+    if (replicas !== undefined) replicas.onTakenOver = (name) => this.#takenOver(name);
+  }
+
+  /** How many sessions are connected. */
+  get sessions(): number {
+    return this.#sessions.size;
+  }
+
+  /** Bytes of messages that wait for a look-up or for the store. */
+  get waitingBytes(): number {
+    return this.#waitingBytes;
+  }
+
+  /** Why the last message could not be stored; undefined if it could. */
+  get storeFailure(): string | undefined {
+    return this.#storeFailure;
   }
 
   /** Connects a session. An older connection of the same session is closed. */
-  connect(session: Session, socket: WebSocket): void {
-    const { mailbox, metrics } = this.#options;
+  connect(session: Session, socket: WebSocket): ConnectedSession {
+    const { metrics, store: { mailbox, replicas } } = this.#options;
     const name = formatSession(session);
     this.#sessions.get(name)?.close("cancelled", 4000, "replaced by a newer connection");
-    const before = this.#ending.get(name) ?? Promise.resolve();
+    const before = Promise.all([this.#ending.get(name), replicas?.claim(name)]);
     const connected = new ConnectedSession(session, socket, mailbox, metrics, before);
     this.#sessions.set(name, connected);
     logger.info("session {session} connected", { session: name });
 
-    socket.onmessage = ({ data }) => {
-      if (data instanceof ArrayBuffer) this.#receive(connected, new Uint8Array(data));
+    socket.on("message", (data, isBinary) => {
+      if (isBinary) this.#receive(connected, data as Uint8Array);
       else connected.close("closed", 1003, "text is not of this protocol");
-    };
+    });
     const ending = connected.ended.then(() => {
-      if (this.#sessions.get(name) === connected) this.#sessions.delete(name);
+      if (this.#sessions.get(name) === connected) {
+        this.#sessions.delete(name);
+        replicas?.release(name);
+      }
       if (this.#ending.get(name) === ending) this.#ending.delete(name);
     });
     this.#ending.set(name, ending);
     if (this.#closing) connected.close("cancelled", 1001, "relay is shutting down");
+    return connected;
   }
 
   /** Closes all sessions and waits until what they have not got is in the mailbox. */
@@ -114,150 +152,232 @@ export class Router {
     }
   }
 
+  /** Takes an envelope that another relay brought for a twin of this one. */
+  async accept(envelope: Uint8Array, routing: Routing): Promise<Accepted> {
+    const name = formatSession(routing.destination);
+    const expires = routing.timestamp + routing.expiration;
+    this.#count(envelope);
+    try {
+      const connected = this.#sessions.get(name);
+      if (connected?.open) {
+        await connected.deliver(envelope, expires);
+      } else if (hasTag(routing.tags, FAIL_FAST) && !await this.#isElsewhere(name)) {
+        return "offline";
+      } else {
+        await this.#options.store.mailbox.append(name, envelope, expires);
+        this.#storeFailure = undefined;
+      }
+      return "taken";
+    } catch (error) {
+      if (error instanceof MailboxFullError) return "full";
+      this.#storeFailed(error);
+      return "failed";
+    }
+  }
+
+  /** Sends an answer of the relay's own to a session, wherever that is. */
+  answer(session: Session, bytes: Uint8Array): void {
+    const name = formatSession(session);
+    const expires = unixNow() + ANSWER_TIME;
+    const stored = this.#sessions.get(name)?.deliver(bytes, expires) ??
+      this.#options.store.mailbox.append(name, bytes, expires);
+    this.#holdAnswer(stored, name, bytes);
+  }
+
   /** Takes one message from a session: the way of every message, in the protocol's order. */
   #receive(sender: ConnectedSession, bytes: Uint8Array): void {
-    if (bytes.length > this.#options.maxMessage) {
-      return sender.close("closed", 1009, `longer than ${this.#options.maxMessage} bytes`);
-    }
     let routing: Routing;
     try {
       routing = readRouting(bytes);
     } catch {
       return sender.close("closed", 1007, "not an envelope");
     }
+    const { rateLimit } = this.#options;
+    if (rateLimit !== undefined && !rateLimit.allows(sender.session.twin, bytes.length)) {
+      return this.#refuse(sender, routing, "exceeded rate limits, dropping message");
+    }
     if (!sameSession(routing.source, sender.session)) {
       return this.#refuse(sender, routing, "message wrong source");
     }
-    if (routing.kind === "ping") return this.#answer(sender, pongAnswer(bytes));
+    if (routing.kind === "ping") return this.#answerTo(sender, pongAnswer(bytes));
     if (routing.destination.twin === 0) {
       return this.#refuse(sender, routing, "message with missing destination");
     }
-    const { metrics } = this.#options;
-    metrics.received++;
-    metrics.receivedBytes += bytes.length;
+    this.#count(bytes);
     if (this.#logsMessages) logMessage(routing, bytes);
 
     const name = formatSession(routing.destination);
     const lookUp = this.#lookUps.get(name);
-    if (lookUp === undefined) {
-      const connected = this.#sessions.get(name);
-      if (connected !== undefined) return this.#deliver(connected, sender, routing, bytes);
-    }
-    if (this.#waitingBytes > MAX_WAITING_BYTES) return this.#refuse(sender, routing, OVERLOADED);
-    this.#waitingBytes += bytes.length + WAITING_OVERHEAD;
-    const message = { sender, routing, bytes };
-    if (lookUp !== undefined) {
-      lookUp.messages.push(message);
+    const connected = lookUp === undefined ? this.#sessions.get(name) : undefined;
+    if (connected?.direct) {
+      connected.deliver(bytes, routing.timestamp + routing.expiration);
+    } else if (!this.#hold(sender, bytes)) {
+      this.#overrun(sender, routing);
+    } else if (connected?.open) {
+      this.#deliver(connected, { sender, routing, bytes });
+    } else if (lookUp !== undefined) {
+      lookUp.messages.push(keep(sender, bytes));
     } else {
-      const messages = [message];
-      this.#lookUps.set(name, {
-        messages,
-        done: this.#lookUp(name, routing.destination, messages),
-      });
+      const messages = [keep(sender, bytes)];
+      const done = this.#lookUp(name, routing.destination, messages);
+      this.#lookUps.set(name, { messages, done });
     }
   }
 
   /** Looks a destination up, and brings on their way all messages that came for it until then. */
-  async #lookUp(name: string, { twin }: Session, messages: readonly Message[]): Promise<void> {
-    const refusal = await this.#whyNotQueue(twin);
+  async #lookUp(name: string, destination: Session, messages: readonly Message[]): Promise<void> {
+    const way = await this.#wayTo(destination);
+    const failFast = ({ routing }: Message) => hasTag(routing.tags, FAIL_FAST);
+    let elsewhere: boolean | undefined;
+    while (way === "queue" && elsewhere === undefined && messages.some(failFast)) {
+      elsewhere = await this.#isElsewhere(name);
+    }
     this.#lookUps.delete(name);
-    for (const { sender, routing, bytes } of messages) {
-      this.#waitingBytes -= bytes.length + WAITING_OVERHEAD;
+    for (const message of messages) {
+      const { sender, routing, bytes } = message;
       const connected = this.#sessions.get(name); // It may have connected meanwhile.
-      if (connected !== undefined) this.#deliver(connected, sender, routing, bytes);
-      else if (refusal !== undefined) this.#refuse(sender, routing, refusal);
-      else if (hasTag(routing.tags, FAIL_FAST)) this.#refuse(sender, routing, OFFLINE);
-      else this.#queue(name, sender, routing, bytes);
+      if (connected?.open) {
+        this.#deliver(connected, message);
+      } else if (way === "federate") {
+        this.#await(this.#options.federate(bytes), message);
+      } else if (way === "queue" && (elsewhere || !failFast(message))) {
+        const expires = routing.timestamp + routing.expiration;
+        this.#await(this.#options.store.mailbox.append(name, bytes, expires), message);
+      } else {
+        this.#release(sender, bytes);
+        this.#refuse(sender, routing, way === "queue" ? OFFLINE : way.refusal);
+      }
     }
   }
 
-  /** Why nothing can be queued here for a twin; undefined if it can. */
-  async #whyNotQueue(id: number): Promise<string | undefined> {
+  /** Where messages for a session go that is not connected here. */
+  async #wayTo({ twin: id, connection = "" }: Session): Promise<Way> {
     const { registry, domains } = this.#options;
     let twin: Twin | undefined;
     try {
       twin = await registry.twin(id);
     } catch (error) {
-      logger.warn("twin {twin} can't be looked up: {error}", { twin: id, error: String(error) });
-      return "destination can't be looked up now";
+      logger.debug("twin {twin} can't be looked up: {error}", { twin: id, error: String(error) });
+      return { refusal: "destination can't be looked up now" };
     }
-    if (twin === undefined) return "unknown twin destination";
-    if (twin.relays.length === 0) return "relay info is not set for this twin";
-    if (!twin.relays.some((domain) => domains.includes(domain))) {
-      return `destination is not on this relay but on ${twin.relays.join(", ")}`;
+    if (twin === undefined) return { refusal: "unknown twin destination" };
+    if (twin.relays.length === 0) return { refusal: "relay info is not set for this twin" };
+    if (connection.length > MAX_SESSION_ID) return { refusal: "session id is too long" };
+    return twin.relays.some((domain) => domains.includes(domain)) ? "queue" : "federate";
+  }
+
+  /** Whether a session is connected to another replica. */
+  async #isElsewhere(name: string): Promise<boolean> {
+    try {
+      return await this.#options.store.replicas?.has(name) ?? false;
+    } catch {
+      return false; // The store says itself that it can't be reached.
     }
-    return undefined;
   }
 
-  /** Gives a message to a session that is connected here. */
-  #deliver(
-    receiver: ConnectedSession,
-    sender: ConnectedSession,
-    routing: Routing,
-    bytes: Uint8Array,
-  ): void {
-    const stored = receiver.deliver(bytes, routing.timestamp + routing.expiration);
-    if (stored !== undefined) this.#awaitStore(stored, sender, routing, bytes);
+  /** Another replica has a newer connection of a session. */
+  async #takenOver(name: string): Promise<void> {
+    this.#sessions.get(name)?.close("cancelled", 4000, "replaced by a newer connection");
+    await this.#ending.get(name);
   }
 
-  /** Leaves a message in the mailbox of a session that is not connected. */
-  #queue(name: string, sender: ConnectedSession, routing: Routing, bytes: Uint8Array): void {
-    logger.debug("{uid} waits in the mailbox", { uid: routing.uid });
-    const expires = routing.timestamp + routing.expiration;
-    this.#awaitStore(this.#options.mailbox.append(name, bytes, expires), sender, routing, bytes);
+  /** Gives a message that is held to a session that is connected here. */
+  #deliver(receiver: ConnectedSession, message: Message): void {
+    const { routing: { timestamp, expiration }, bytes, sender } = message;
+    const stored = receiver.deliver(bytes, timestamp + expiration);
+    if (stored !== undefined) this.#await(stored, message);
+    else this.#release(sender, bytes);
   }
 
-  #awaitStore(
-    stored: Promise<void>,
-    sender: ConnectedSession,
-    routing: Routing,
-    bytes: Uint8Array,
-  ): void {
-    this.#hold(stored.catch((error) => this.#notStored(sender, routing, error)), bytes);
+  /** Holds a message until it is stored. */
+  #await(stored: Promise<void>, { sender, routing, bytes }: Message): void {
+    stored.then(
+      () => this.#storeFailure = undefined,
+      (error) => this.#notStored(sender, routing, error),
+    ).then(() => this.#release(sender, bytes));
   }
 
-  /** Counts a message's bytes as waiting in memory until a promise, which never rejects, settles. */
-  #hold(promise: Promise<void>, bytes: Uint8Array): void {
+  /** Counts a message as waiting in memory, if there is room for it. */
+  #hold(sender: ConnectedSession, bytes: Uint8Array): boolean {
     const size = bytes.length + WAITING_OVERHEAD;
+    if (this.#waitingBytes + size > MAX_WAITING_BYTES || !sender.window.take(size)) return false;
     this.#waitingBytes += size;
-    promise.then(() => this.#waitingBytes -= size);
+    return true;
+  }
+
+  #release(sender: ConnectedSession, bytes: Uint8Array): void {
+    const size = bytes.length + WAITING_OVERHEAD;
+    this.#waitingBytes -= size;
+    sender.window.release(size);
+  }
+
+  /** There is no room for a message. */
+  #overrun(sender: ConnectedSession, routing: Routing): void {
+    this.#refuse(sender, routing, OVERLOADED);
+    if (sender.window.exhausted) {
+      sender.close("closed", 1013, "sends more than the relay can store");
+    }
+  }
+
+  #count(bytes: Uint8Array): void {
+    const { metrics } = this.#options;
+    metrics.received++;
+    metrics.receivedBytes += bytes.length;
   }
 
   #notStored(sender: ConnectedSession, routing: Routing, error: unknown): void {
     if (error instanceof MailboxFullError) {
       return this.#refuse(sender, routing, "queue of the destination is full");
     }
-    this.#options.metrics.storeErrors++;
-    logger.error("a message for {destination} can't be stored: {error}", {
-      destination: formatSession(routing.destination),
-      error: String(error),
-    });
+    if (error instanceof FederationQueueFullError) {
+      return this.#refuse(sender, routing, "queue for other relays is full");
+    }
+    this.#storeFailed(error);
     this.#refuse(sender, routing, "message can't be stored now");
+  }
+
+  #storeFailed(error: unknown): void {
+    this.#options.metrics.storeErrors++;
+    if (this.#storeFailure === undefined) {
+      logger.error("messages can't be stored: {error}", { error: String(error) });
+    }
+    this.#storeFailure = String(error);
   }
 
   /** Answers a request with an error; there is no one to tell about anything else. */
   #refuse(sender: ConnectedSession, routing: Routing, message: string): void {
-    logger.debug("{kind} {uid} of {source} is refused: {message}", {
-      kind: routing.kind,
-      uid: routing.uid,
-      source: sender.name,
-      message,
-    });
+    this.#options.metrics.refused++;
+    if (this.#logsMessages) {
+      logger.debug("{kind} {uid} of {source} is refused: {message}", {
+        kind: routing.kind,
+        uid: routing.uid,
+        source: sender.name,
+        message,
+      });
+    }
     if (routing.kind !== "request") return;
-    this.#answer(sender, errorAnswer(routing, sender.session, message));
+    this.#answerTo(sender, errorAnswer(routing, sender.session, message));
   }
 
-  /** Sends an answer of the relay's own to a session. */
-  #answer(session: ConnectedSession, bytes: Uint8Array): void {
+  /** Sends an answer of the relay's own to a session that is connected here. */
+  #answerTo(session: ConnectedSession, bytes: Uint8Array): void {
     const stored = session.deliver(bytes, unixNow() + ANSWER_TIME);
-    if (stored === undefined) return;
-    this.#hold(
-      stored.catch((error) => {
-        logger.debug("no answer to {session}: {error}", { session: session.name, error });
-      }),
-      bytes,
-    );
+    if (stored !== undefined) this.#holdAnswer(stored, session.name, bytes);
   }
+
+  #holdAnswer(stored: Promise<void>, name: string, bytes: Uint8Array): void {
+    const size = bytes.length + WAITING_OVERHEAD;
+    this.#waitingBytes += size;
+    stored.catch((error) => {
+      logger.debug("no answer to {session}: {error}", { session: name, error: String(error) });
+    }).then(() => this.#waitingBytes -= size);
+  }
+}
+
+/** A message that waits, without much memory behind its bytes that is not theirs. */
+function keep(sender: ConnectedSession, bytes: Uint8Array): Message {
+  const kept = compact(bytes);
+  return { sender, routing: readRouting(kept), bytes: kept };
 }
 
 /** Whether a token stands in tags, where tokens are divided by commas and white space. */

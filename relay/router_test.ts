@@ -8,25 +8,22 @@ import { FakeSocket } from "./tests/fake_socket.ts";
 
 /** A router on fake sockets, which knows every twin. */
 class Fixture implements AsyncDisposable {
-  readonly mailbox = new SqliteStore(":memory:").mailbox;
+  readonly store = new SqliteStore(":memory:");
   readonly router: Router;
   readonly #sender: FakeSocket;
   readonly #sockets: FakeSocket[] = [];
 
   constructor() {
-    const unused = () => Promise.reject(new Error("not used by routers"));
     const account = new Uint8Array(32);
     this.router = new Router({
       domains: ["relay.test"],
-      maxMessage: 1000,
       metrics: new RelayMetrics(),
-      mailbox: this.mailbox,
+      store: this.store,
+      rateLimit: undefined,
+      federate: () => Promise.reject(new Error("not used here")),
       registry: {
         twin: (id): Promise<Twin> =>
           Promise.resolve({ id, account, relays: ["relay.test"], pk: undefined }),
-        twinIdByAccount: unused,
-        updateTwin: unused,
-        [Symbol.asyncDispose]: () => Promise.resolve(),
       },
     });
     this.#sender = this.connect(7);
@@ -60,7 +57,7 @@ class Fixture implements AsyncDisposable {
     const closed = this.router.close();
     this.endAll();
     await closed;
-    await this.mailbox[Symbol.asyncDispose]();
+    await this.store[Symbol.asyncDispose]();
   }
 }
 
@@ -105,6 +102,6 @@ Deno.test("Router closes who connects while it closes, and keeps what they have 
   assert.deepEqual([receiver.closedWith, late.closedWith], [1001, 1001]);
   fixture.endAll();
   await closed;
-  const waiting = await fixture.mailbox.read("8");
+  const waiting = await fixture.store.mailbox.read("8");
   assert.deepEqual(waiting.map(({ envelope }) => readRouting(envelope).uid), ["1", "2"]);
 });

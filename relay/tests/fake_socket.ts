@@ -1,19 +1,27 @@
-/** The socket of a client that reads nothing until told to, and behaves as Deno's do. */
-export class FakeSocket {
-  readyState: number = WebSocket.OPEN;
-  onmessage: ((event: { data: ArrayBuffer }) => void) | null = null;
-  onclose: ((event: { code: number; reason: string }) => void) | null = null;
+import { EventEmitter } from "node:events";
+import type { WebSocket } from "../web_socket.ts";
+
+/** Called when a message was written, or can't be. */
+type OnWritten = (error?: Error) => void;
+
+/** The socket of a client that reads nothing until told to, and behaves as the WebSocket library's. */
+export class FakeSocket extends EventEmitter {
+  readyState: number = WebSocketState.open;
   /** What was sent to the client, as text. */
   readonly sent: string[] = [];
   /** How it was closed from this side. */
   closedWith: number | undefined;
+  /** Whether nothing is read from the client. */
+  isPaused = false;
+  /** What the kernel has as a whole. */
+  readonly taken: string[] = [];
   readonly #toText: (bytes: Uint8Array) => string;
-  /** Where what was sent ends, in bytes. */
-  readonly #ends: number[] = [];
-  #taken = 0;
+  /** What the kernel does not have as a whole: the bytes left of each, and whom to tell. */
+  #unwritten: { readonly text: string; left: number; readonly onWritten: OnWritten }[] = [];
 
   /** Makes one that is open. */
   constructor(toText: (bytes: Uint8Array) => string) {
+    super();
     this.#toText = toText;
   }
 
@@ -22,47 +30,64 @@ export class FakeSocket {
     return this as unknown as WebSocket;
   }
 
-  /** True for an open socket only. */
-  get bufferedAmount(): number {
-    return this.readyState === WebSocket.OPEN ? this.#sentBytes - this.#taken : 0;
-  }
-
   /** Sends to the client. */
-  send(bytes: ArrayBuffer | Uint8Array): void {
-    this.sent.push(this.#toText(new Uint8Array(bytes)));
-    this.#ends.push(this.#sentBytes + bytes.byteLength);
+  send(bytes: Uint8Array, _options: unknown, onWritten: OnWritten): void {
+    if (this.readyState !== WebSocketState.open) return onWritten(new Error("not open"));
+    const text = this.#toText(bytes);
+    this.sent.push(text);
+    this.#unwritten.push({ text, left: bytes.length, onWritten });
   }
 
   /** Closes it from this side. */
   close(code: number): void {
-    if (this.readyState !== WebSocket.OPEN) return;
-    this.readyState = WebSocket.CLOSING;
+    if (this.readyState !== WebSocketState.open) return;
+    this.readyState = WebSocketState.closing;
     this.closedWith = code;
+  }
+
+  /** Cuts the connection from this side. */
+  terminate(): void {
+    this.end(1006);
+  }
+
+  /** Reads nothing from the client. */
+  pause(): void {
+    this.isPaused = true;
+  }
+
+  /** Reads from the client. */
+  resume(): void {
+    this.isPaused = false;
   }
 
   /** The client sends. */
   receive(bytes: Uint8Array): void {
-    this.onmessage?.({ data: bytes.slice().buffer });
+    this.emit("message", bytes, true);
   }
 
-  /** The kernel takes so many bytes, or all. */
+  /** The kernel takes so many bytes, or all, those included that are sent upon that. */
   take(bytes: number = Infinity): void {
-    this.#taken = Math.min(this.#taken + bytes, this.#sentBytes);
+    for (;;) {
+      const [first] = this.#unwritten;
+      if (first === undefined) return;
+      const taken = Math.min(bytes, first.left);
+      first.left -= taken;
+      bytes -= taken;
+      if (first.left > 0) return;
+      this.#unwritten.shift();
+      this.taken.push(first.text);
+      first.onWritten();
+    }
   }
 
-  /** What the kernel has as a whole. */
-  get taken(): string[] {
-    return this.sent.slice(0, this.#ends.filter((end) => end <= this.#taken).length);
-  }
-
-  /** The connection ends; some say so twice. */
+  /** The connection ends. */
   end(code: number): void {
-    this.readyState = WebSocket.CLOSED;
-    this.onclose?.({ code, reason: "" });
-    this.onclose?.({ code: 0, reason: "" });
-  }
-
-  get #sentBytes(): number {
-    return this.#ends.at(-1) ?? 0;
+    if (this.readyState === WebSocketState.closed) return;
+    this.readyState = WebSocketState.closed;
+    for (const { onWritten } of this.#unwritten.splice(0)) onWritten(new Error("closed"));
+    this.emit("close", code, new Uint8Array());
   }
 }
+
+/** States of a WebSocket. */
+const WebSocketState = { open: 1, closing: 2, closed: 3 } as const;

@@ -1,0 +1,72 @@
+import { getLogger } from "@logtape/logtape";
+import { RmbError } from "@rmb/protocol";
+import type { TlsKeys } from "./server.ts";
+
+const logger = getLogger(["rmb", "relay", "tls"]);
+
+/** How often it is looked whether the files have changed, in milliseconds. */
+const LOOK_INTERVAL = 60_000;
+
+/** A certificate and its key in files, which are replaced from time to time. */
+export class TlsFiles {
+  readonly #paths: TlsKeys;
+  #keys: TlsKeys;
+
+  private constructor(paths: TlsKeys, keys: TlsKeys) {
+    this.#paths = paths;
+    this.#keys = keys;
+  }
+
+  /**
+   * Reads the files.
+   *
+   * @param paths Names of the files.
+   * @throws {RmbError} if one can't be read, or is not PEM.
+   */
+  static async read(paths: TlsKeys): Promise<TlsFiles> {
+    return new TlsFiles(paths, await readKeys(paths));
+  }
+
+  /** What was last read. */
+  get keys(): TlsKeys {
+    return this.#keys;
+  }
+
+  /** Calls back when the files have changed, until it is disposed of. */
+  watch(onChange: (keys: TlsKeys) => void): Disposable {
+    const timer = setInterval(async () => {
+      try {
+        const keys = await readKeys(this.#paths);
+        if (keys.cert === this.#keys.cert && keys.key === this.#keys.key) return;
+        onChange(keys);
+        this.#keys = keys;
+        logger.info("certificate read again from {cert}", { cert: this.#paths.cert });
+      } catch (error) {
+        logger.error("{error}; the certificate read before stays in use", {
+          error: (error as Error).message,
+        });
+      }
+    }, LOOK_INTERVAL);
+    return { [Symbol.dispose]: () => clearInterval(timer) };
+  }
+}
+
+async function readKeys({ cert, key }: TlsKeys): Promise<TlsKeys> {
+  return {
+    cert: await readPem(cert, "CERTIFICATE"),
+    key: await readPem(key, "PRIVATE KEY"),
+  };
+}
+
+async function readPem(path: string, label: string): Promise<string> {
+  let text: string;
+  try {
+    text = await Deno.readTextFile(path);
+  } catch (cause) {
+    throw new RmbError(`Cannot read "${path}": ${(cause as Error).message}`, { cause });
+  }
+  if (!new RegExp(`-----BEGIN [A-Z ]*${label}-----`).test(text)) {
+    throw new RmbError(`Cannot use "${path}": it has no PEM block "${label}"`);
+  }
+  return text;
+}

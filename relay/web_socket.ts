@@ -1,0 +1,3 @@
+/** The WebSocket library, with its types. */
+// @ts-types="@types/ws"
+export { WebSocket, WebSocketServer } from "ws";
