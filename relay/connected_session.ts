@@ -25,7 +25,7 @@ const CLOSE_TIME = 2000;
 /** Wait after the mailbox failed before it is read again, in milliseconds. */
 const STORE_RETRY = 1000;
 /** Ids of delivered messages gathered before the mailbox is told to remove them. */
-const REMOVE_COUNT = 1000;
+const REMOVE_COUNT = 100;
 
 /** How messages are given to the socket: as they are, in one frame, and not compressed. */
 const BINARY = { binary: true, compress: false } as const;

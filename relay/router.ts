@@ -125,6 +125,7 @@ export class Router {
     logger.info("session {session} connected", { session: name });
 
     socket.on("message", (data, isBinary) => {
+      if (!connected.open) return; // What came behind the reason to close it does not count.
       if (isBinary) this.#receive(connected, data as Uint8Array);
       else connected.close("closed", 1003, "text is not of this protocol");
     });
