@@ -110,6 +110,11 @@ export class ConnectedSession {
     return this.#end === undefined && this.#socket.readyState === 1;
   }
 
+  /** Whether it is disconnected for what it did: then what it sends besides does not count. */
+  get expelled(): boolean {
+    return this.#end === "closed";
+  }
+
   /** Whether messages for it go straight to its socket now. */
   get direct(): boolean {
     return this.#direct && this.open;

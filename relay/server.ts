@@ -154,7 +154,7 @@ export class Server implements AsyncDisposable {
     // Nobody reads the rest of a request that was refused.
     if (!request.complete) response.setHeader("connection", "close");
     response.writeHead(status, {
-      "content-type": type,
+      ...(body !== "" && { "content-type": type }),
       "content-length": new TextEncoder().encode(body).length,
     });
     response.end(request.method === "HEAD" ? undefined : body);

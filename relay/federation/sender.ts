@@ -29,7 +29,7 @@ export interface FederationTimes {
 /** What a sender is made from. */
 export interface SenderOptions {
   /** Says which relays a twin has. */
-  readonly registry: TwinRegistry;
+  readonly registry: Pick<TwinRegistry, "twin">;
   /** Domains of this relay, as twins name it. */
   readonly domains: readonly string[];
   /** How other relays are reached. */
