@@ -64,6 +64,7 @@ export type Outcome =
 
 /** A try failed; another one may not. */
 export interface Failed {
+  /** It did. */
   readonly result: "failed";
   /** Whether any relay was asked. If not, all were paused, or the destination can't be looked up. */
   readonly asked: boolean;
