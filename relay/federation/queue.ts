@@ -1,3 +1,5 @@
+import { RmbError } from "@rmb/protocol";
+
 /** An envelope that waits to go to another relay. */
 export interface FederatedEnvelope {
   /** What the queue knows it by. */
@@ -14,6 +16,7 @@ export interface FederationQueue {
    *
    * @param envelope Its bytes, which must not be changed any more.
    * @returns When it is stored so that it survives this process.
+   * @throws {FederationQueueFullError} if the queue holds as many envelopes as it may.
    */
   push(envelope: Uint8Array): Promise<void>;
 
@@ -22,7 +25,7 @@ export interface FederationQueue {
    * ended since, and waits until there are any.
    *
    * @param count How many at most.
-   * @returns Them, in order; none when the signal is aborted.
+   * @returns Some of them, in order; none only when the signal is aborted.
    */
   take(count: number, signal: AbortSignal): Promise<FederatedEnvelope[]>;
 
@@ -32,3 +35,9 @@ export interface FederationQueue {
   /** Removes envelopes that were taken and are done with. */
   remove(ids: readonly FederatedEnvelope["id"][]): Promise<void>;
 }
+
+/** The federation queue holds as many envelopes as it may. */
+export class FederationQueueFullError extends RmbError {}
+
+/** Most envelopes that wait to go to other relays, taken or not. */
+export const MAX_FEDERATED = 100_000;

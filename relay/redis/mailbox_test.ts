@@ -1,0 +1,4 @@
+import { testMailbox } from "../mailbox_contract.ts";
+import { makePlace } from "./tests/place.ts";
+
+testMailbox("RedisMailbox", makePlace);
