@@ -1,4 +1,3 @@
-import { ErrorReply } from "@redis/client";
 import type { Buffer } from "node:buffer";
 import {
   type FederatedEnvelope,
@@ -148,10 +147,7 @@ export class RedisFederationQueue implements FederationQueue, AsyncDisposable {
         if (taken.length > 0) return taken;
       } catch (error) {
         if (error instanceof RedisLostError) continue;
-        if (error instanceof ErrorReply && error.message.includes("NOGROUP")) {
-          await this.#makeGroup().catch(() => {});
-          continue;
-        }
+        if (await this.#makeGroup()) continue;
         await raceAbort(new Promise((resolve) => setTimeout(resolve, REFUSED_TIME)), signal);
       }
     }
@@ -211,8 +207,14 @@ export class RedisFederationQueue implements FederationQueue, AsyncDisposable {
     }
   }
 
-  async #makeGroup(): Promise<void> {
-    await this.#connection.send("XGROUP", "CREATE", STREAM, GROUP, "0", "MKSTREAM");
+  /** Makes the stream and its group, if Redis does not know them, or any more; whether it did. */
+  async #makeGroup(): Promise<boolean> {
+    try {
+      await this.#connection.send("XGROUP", "CREATE", STREAM, GROUP, "0", "MKSTREAM");
+      return true;
+    } catch {
+      return false;
+    }
   }
 }
 

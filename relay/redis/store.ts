@@ -1,4 +1,7 @@
 import { RmbError } from "@rmb/protocol";
+import type { FederationQueue } from "../federation/queue.ts";
+import type { Mailbox } from "../mailbox.ts";
+import type { Replicas } from "../replicas.ts";
 import type { Store } from "../store.ts";
 import { checkRedisUrl, Connection, reasonOf, redactUrl, tryConnection } from "./connection.ts";
 import { RedisFederationQueue } from "./federation_queue.ts";
@@ -14,13 +17,15 @@ import { Writer } from "./writer.ts";
  */
 export class RedisStore implements Store {
   /** What waits for sessions. */
-  readonly mailbox: RedisMailbox;
+  readonly mailbox: Mailbox;
   /** What waits to go to other relays. */
-  readonly federation: RedisFederationQueue;
+  readonly federation: FederationQueue;
   /** The relays that share this Redis. */
-  readonly replicas: RedisReplicas;
+  readonly replicas: Replicas;
   readonly #outage: Outage;
   readonly #writer: Writer;
+  readonly #federation: RedisFederationQueue;
+  readonly #replicas: RedisReplicas;
   readonly #watcher: Watcher;
   /** For all that neither writes nor waits; and for what other relays say. */
   readonly #connection: Connection;
@@ -32,10 +37,13 @@ export class RedisStore implements Store {
     const connect = () => new Connection(url, outage);
     this.#connection = connect();
     this.#watcher = new Watcher(connect, this.#connection);
-    this.#writer = new Writer(connect(), outage, id, (key) => this.mailbox.makeRoom(key));
-    this.mailbox = new RedisMailbox(this.#connection, this.#writer, this.#watcher, outage);
-    this.federation = new RedisFederationQueue(id, connect(), this.#connection, this.#writer);
-    const replicas = this.replicas = new RedisReplicas(id, this.#connection);
+    this.#writer = new Writer(connect(), outage, id, (key) => mailbox.makeRoom(key));
+    const mailbox = new RedisMailbox(this.#connection, this.#writer, this.#watcher, outage);
+    this.mailbox = mailbox;
+    this.federation = this.#federation = new RedisFederationQueue(
+      ...[id, connect(), this.#connection, this.#writer] as const,
+    );
+    const replicas = this.replicas = this.#replicas = new RedisReplicas(id, this.#connection);
     this.#channel = new Connection(url, outage, async (client) => {
       await client.subscribe(relayKey(id), (message) => replicas.receive(message));
       // What was said meanwhile is not heard: all is compared again.
@@ -61,7 +69,7 @@ export class RedisStore implements Store {
     const store = new RedisStore(url);
     await store.#connection.connected;
     await store.#channel.connected;
-    await store.replicas.beat();
+    await store.#replicas.beat();
     return store;
   }
 
@@ -75,9 +83,9 @@ export class RedisStore implements Store {
     await Promise.all([
       this.#watcher[Symbol.asyncDispose](),
       this.#writer[Symbol.asyncDispose](),
-      this.federation[Symbol.asyncDispose](),
+      this.#federation[Symbol.asyncDispose](),
       this.#channel[Symbol.asyncDispose](),
-      this.replicas[Symbol.asyncDispose](),
+      this.#replicas[Symbol.asyncDispose](),
     ]);
     await this.#connection[Symbol.asyncDispose]();
   }

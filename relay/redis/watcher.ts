@@ -1,7 +1,6 @@
 import { getLogger } from "@logtape/logtape";
 import type { Buffer } from "node:buffer";
-import { Connection, RedisLostError } from "./connection.ts";
-import type { Outage } from "./outage.ts";
+import { type Connection, RedisLostError } from "./connection.ts";
 
 const logger = getLogger(["rmb", "relay", "redis"]);
 
