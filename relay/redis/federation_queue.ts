@@ -147,8 +147,7 @@ export class RedisFederationQueue implements FederationQueue, AsyncDisposable {
         if (taken.length > 0) return taken;
       } catch (error) {
         if (error instanceof RedisLostError) continue;
-        if (await this.#makeGroup()) continue;
-        await raceAbort(new Promise((resolve) => setTimeout(resolve, REFUSED_TIME)), signal);
+        if (!await this.#makeGroup(error as Error)) await pause(REFUSED_TIME, signal);
       }
     }
     this.#sweepAt = 0;
@@ -207,13 +206,14 @@ export class RedisFederationQueue implements FederationQueue, AsyncDisposable {
     }
   }
 
-  /** Makes the stream and its group, if Redis does not know them, or any more; whether it did. */
-  async #makeGroup(): Promise<boolean> {
+  /** Makes the stream and its group, if that is what an error asks for; returns whether they are there. */
+  async #makeGroup({ message }: Error): Promise<boolean> {
+    if (!/^(NOGROUP|UNBLOCKED)|no such key/.test(message)) return false;
     try {
       await this.#connection.send("XGROUP", "CREATE", STREAM, GROUP, "0", "MKSTREAM");
       return true;
-    } catch {
-      return false;
+    } catch (error) {
+      return (error as Error).message.startsWith("BUSYGROUP"); // Another relay has.
     }
   }
 }
@@ -225,6 +225,14 @@ async function raceAbort(promise: Promise<unknown>, signal: AbortSignal): Promis
   signal.addEventListener("abort", abort);
   if (!signal.aborted) await Promise.race([promise, aborted]);
   signal.removeEventListener("abort", abort);
+}
+
+/** Waits for a while, or until a signal is aborted. */
+async function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const timer = setTimeout(resolve, milliseconds);
+  await raceAbort(promise, signal);
+  clearTimeout(timer);
 }
 
 function messageOf(fields: readonly Buffer[]): Uint8Array | undefined {

@@ -3,6 +3,9 @@ import { inTime, until } from "../../tests/fixtures/deadline.ts";
 import { RedisStore } from "./store.ts";
 import { connectNeighbour, envelope, makePlace } from "./tests/place.ts";
 
+const config = new URL("../../deno.json", import.meta.url).pathname;
+const replica = new URL("tests/replica.ts", import.meta.url).pathname;
+
 /** A store at a Redis, and the sessions that were taken over from it. */
 async function openReplica(url: string, end: () => Promise<void> = () => Promise.resolve()) {
   const store = await RedisStore.open(url);
@@ -98,16 +101,7 @@ Deno.test("RedisReplicas does not wait for a relay that is dead", async () => {
   await one.store.federation.push(envelope("x"));
   const dead = await place.network.start({
     command: Deno.execPath(),
-    args: [
-      ...[
-        "run",
-        "--quiet",
-        "-P=test",
-        "--config",
-        new URL("../../deno.json", import.meta.url).href,
-      ],
-      ...[new URL("tests/replica.ts", import.meta.url).href, place.url, "7"],
-    ],
+    args: ["run", "--quiet", "-P=test", "--config", config, replica, place.url, "7"],
     ready: /took 1/,
   });
   assert.equal(await one.replicas.has("7"), true);
