@@ -20,6 +20,7 @@ export {
 export { MAX_MESSAGE, Relay, type RelayOptions } from "./relay.ts";
 export { SqliteFederationQueue } from "./sqlite/federation_queue.ts";
 export { SqliteMailbox } from "./sqlite/mailbox.ts";
+export { RedisStore } from "./redis/store.ts";
 export { SqliteStore } from "./sqlite/store.ts";
 export type { Replicas } from "./replicas.ts";
 export type { Store } from "./store.ts";

@@ -1,9 +1,10 @@
 import { RmbError } from "@rmb/protocol";
+import { checkRedisUrl, redactUrl } from "@rmb/protocol/redis-url";
 import type { FederationQueue } from "../federation/queue.ts";
 import type { Mailbox } from "../mailbox.ts";
 import type { Replicas } from "../replicas.ts";
 import type { Store } from "../store.ts";
-import { checkRedisUrl, Connection, reasonOf, redactUrl, tryConnection } from "./connection.ts";
+import { Connection, reasonOf, tryConnection } from "./connection.ts";
 import { RedisFederationQueue } from "./federation_queue.ts";
 import { RedisMailbox } from "./mailbox.ts";
 import { Outage } from "./outage.ts";
