@@ -9,8 +9,6 @@ import { message, optionNames, text } from "@optique/core/message";
 import type { Parser } from "@optique/core/parser";
 import { run } from "@optique/run";
 
-export { checkRedisUrl, redactUrl } from "./redis_url.ts";
-
 /** A program's command line. */
 export interface CommandLine {
   /** Name of the program. */

@@ -18,10 +18,14 @@ const GREETING = new TextEncoder().encode("hello world");
  * know it.
  *
  * @param request Routing fields of the request.
- * @param session The session that sent it.
+ * @param session The session that sent it; undefined where the answer is not to name it.
  * @param message What went wrong.
  */
-export function errorAnswer(request: Routing, session: Session, message: string): Uint8Array {
+export function errorAnswer(
+  request: Routing,
+  session: Session | undefined,
+  message: string,
+): Uint8Array {
   const answer = createEnvelope({
     uid: request.uid,
     destination: session,

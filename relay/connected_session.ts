@@ -25,7 +25,7 @@ const CLOSE_TIME = 2000;
 /** Wait after the mailbox failed before it is read again, in milliseconds. */
 const STORE_RETRY = 1000;
 /** Ids of delivered messages gathered before the mailbox is told to remove them. */
-const REMOVE_COUNT = 1000;
+const REMOVE_COUNT = 100;
 
 /** How messages are given to the socket: as they are, in one frame, and not compressed. */
 const BINARY = { binary: true, compress: false } as const;
@@ -108,6 +108,11 @@ export class ConnectedSession {
   /** Whether it is connected, and not about to be disconnected. */
   get open(): boolean {
     return this.#end === undefined && this.#socket.readyState === 1;
+  }
+
+  /** Whether it is disconnected for what it did: then what it sends besides does not count. */
+  get expelled(): boolean {
+    return this.#end === "closed";
   }
 
   /** Whether messages for it go straight to its socket now. */

@@ -1,5 +1,6 @@
 import { FormatError } from "@rmb/protocol";
-import { checkRedisUrl, parsed, readOptions } from "@rmb/protocol/program";
+import { parsed, readOptions } from "@rmb/protocol/program";
+import { checkRedisUrl } from "@rmb/protocol/redis-url";
 import { object, or, seq } from "@optique/core/constructs";
 import { message } from "@optique/core/message";
 import { map, multiple, optional, withDefault } from "@optique/core/modifiers";

@@ -11,7 +11,7 @@ export interface Handed {
 }
 
 /** Bytes given to the socket and not yet written above which more waits here. */
-const MAX_IN_FLIGHT = 256 * 1024;
+const MAX_IN_FLIGHT = 1024 * 1024;
 
 /** Of so many messages the time is taken of one. */
 const SAMPLE = 64;

@@ -4,6 +4,7 @@ import {
   formatHex,
   formatSession,
   readRouting,
+  RmbError,
   type Routing,
   sameSession,
   type Session,
@@ -13,6 +14,7 @@ import {
 } from "@rmb/protocol";
 import { errorAnswer, pongAnswer } from "./answers.ts";
 import { ConnectedSession } from "./connected_session.ts";
+import type { Acceptance } from "./federation/inbound.ts";
 import { FederationQueueFullError } from "./federation/queue.ts";
 import { MailboxFullError } from "./mailbox.ts";
 import type { RelayMetrics } from "./metrics.ts";
@@ -55,11 +57,8 @@ export interface RouterOptions {
   /** What twins may send. */
   readonly rateLimit: RateLimit | undefined;
   /** Takes an envelope for a twin of other relays; settles when it is stored. */
-  readonly federate: (envelope: Uint8Array) => Promise<void>;
+  readonly federate: (envelope: Uint8Array, sender: number) => Promise<void>;
 }
-
-/** What became of an envelope that another relay brought. */
-export type Accepted = "taken" | "offline" | "full" | "failed";
 
 /** A message on its way. */
 interface Message {
@@ -125,6 +124,7 @@ export class Router {
     logger.info("session {session} connected", { session: name });
 
     socket.on("message", (data, isBinary) => {
+      if (connected.expelled) return;
       if (isBinary) this.#receive(connected, data as Uint8Array);
       else connected.close("closed", 1003, "text is not of this protocol");
     });
@@ -153,7 +153,7 @@ export class Router {
   }
 
   /** Takes an envelope that another relay brought for a twin of this one. */
-  async accept(envelope: Uint8Array, routing: Routing): Promise<Accepted> {
+  async accept(envelope: Uint8Array, routing: Routing): Promise<Acceptance> {
     const name = formatSession(routing.destination);
     const expires = routing.timestamp + routing.expiration;
     this.#count(envelope);
@@ -173,6 +173,20 @@ export class Router {
       this.#storeFailed(error);
       return "failed";
     }
+  }
+
+  /**
+   * Takes a message of this relay's own sessions that was to go to another relay, when its destination
+   * has come to this one meanwhile.
+   *
+   * @throws {RmbError} if it can't be taken now.
+   */
+  async takeBack(envelope: Uint8Array, routing: Routing): Promise<void> {
+    const acceptance = await this.accept(envelope, routing);
+    if (acceptance === "taken") return;
+    if (acceptance !== "offline") throw new RmbError(`a message can't be taken: ${acceptance}`);
+    if (routing.kind !== "request") return;
+    this.answer(routing.source, errorAnswer(routing, routing.source, OFFLINE));
   }
 
   /** Sends an answer of the relay's own to a session, wherever that is. */
@@ -239,7 +253,7 @@ export class Router {
       if (connected?.open) {
         this.#deliver(connected, message);
       } else if (way === "federate") {
-        this.#await(this.#options.federate(bytes), message);
+        this.#await(this.#options.federate(bytes, sender.session.twin), message);
       } else if (way === "queue" && (elsewhere || !failFast(message))) {
         const expires = routing.timestamp + routing.expiration;
         this.#await(this.#options.store.mailbox.append(name, bytes, expires), message);

@@ -15,11 +15,20 @@ const REQUEST_TIME = 15_000;
 const LOOK_INTERVAL = 1000;
 /** How long a connection without a request is kept, in milliseconds: other relays use one again. */
 const KEEP_ALIVE = 60_000;
+/** How long a client that was refused has to read why, in milliseconds. */
+const LINGER = 1000;
 /** Longest head of a request, in bytes: a token of 4 KiB and more fits. */
 const MAX_HEAD = 16 * 1024;
 /** Most frames that a message can be in, and most pieces of it that the network delivers. */
 const MAX_FRAGMENTS = 1024;
 const MAX_CHUNKS = 65_536;
+
+/** How requests are refused that are none, by what the HTTP parser says of them. */
+const MALFORMED: Answer = { status: 400, body: "not HTTP\n" };
+const HTTP_ERRORS: Readonly<Record<string, Answer>> = {
+  HPE_HEADER_OVERFLOW: { status: 431, body: `more than ${MAX_HEAD} bytes of headers\n` },
+  ERR_HTTP_REQUEST_TIMEOUT: { status: 408, body: "the request took too long\n" },
+};
 
 /** An answer to a request. */
 export interface Answer {
@@ -89,7 +98,9 @@ export class Server implements AsyncDisposable {
     this.#server.on("upgrade", (request, connection, head) => {
       void this.#upgrade(request, connection, head);
     });
-    this.#server.on("clientError", (_error, connection) => connection.destroy());
+    this.#server.on("clientError", ({ code }: NodeJS.ErrnoException, connection) => {
+      refuse(connection, HTTP_ERRORS[code ?? ""] ?? MALFORMED);
+    });
     this.#server.on("tlsClientError", (_error, connection) => connection.destroy());
   }
 
@@ -143,14 +154,14 @@ export class Server implements AsyncDisposable {
     // Nobody reads the rest of a request that was refused.
     if (!request.complete) response.setHeader("connection", "close");
     response.writeHead(status, {
-      "content-type": type,
+      ...(body !== "" && { "content-type": type }),
       "content-length": new TextEncoder().encode(body).length,
     });
     response.end(request.method === "HEAD" ? undefined : body);
   }
 
   async #upgrade(request: IncomingMessage, connection: Duplex, head: Buffer): Promise<void> {
-    connection.on("error", () => {}); // It closes then.
+    connection.on("error", () => {}); // It is gone then.
     if (request.headers.upgrade?.toLowerCase() !== "websocket") {
       return refuse(connection, { status: 400, body: "only WebSocket is offered\n" });
     }
@@ -169,8 +180,11 @@ function failed(error: unknown): Answer {
   return { status: 500, body: "internal error\n" };
 }
 
-/** Answers a request for an upgrade in the negative. */
+/** Answers what is no request to serve, and closes the connection. */
 function refuse(connection: Duplex, { status, body }: Answer): void {
+  connection.on("error", () => {}); // It is gone then.
+  setTimeout(() => connection.destroy(), LINGER);
+  connection.resume();
   connection.end(
     [
       `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,

@@ -38,7 +38,7 @@ Deno.test("a burst of 100,000 responses comes through RelayConnections in order,
       seconds.toFixed(1)
     } s ` +
       `(${rate}/s)`,
-    300e6,
+    400e6,
   );
 });
 
@@ -74,48 +74,41 @@ class Told {
   }
 }
 
-Deno.test("a sender that outruns a slow receiver waits, then is refused, then closed; others go on", async () => {
+Deno.test("a sender that is faster than its receiver has to wait: nothing is refused, or lost", async () => {
   await using siege = await Siege.start();
   const { network } = siege;
-  // It reads, but slower by far than the other sends.
+  // It reads all the time, but slower by far than the other could send.
   using slow = await RawWebSocket.connect(await network.url(TRUDY));
-  let over = false;
-  const got: number[] = [];
+  const [count, size, step] = [runs(20_000), 4 * 1024, 100];
+  const received: Uint8Array[] = [];
   const reading = (async () => {
-    while (!over) {
-      const frame = await slow.read();
-      if (frame === undefined) break;
-      if (frame.opcode === OPCODE.binary) got.push(Number(decodeEnvelope(frame.payload).uid));
-      if (got.length % 20 === 0) await new Promise((resolve) => setTimeout(resolve, 100));
+    while (received.length < count) {
+      const frame = await inTime(slow.read(), "a frame");
+      if (frame?.opcode !== OPCODE.binary) break;
+      received.push(frame.payload);
+      if (received.length % step === 0) await new Promise((resolve) => setTimeout(resolve, 20));
     }
   })();
   using client = await RawWebSocket.connect(await network.url(MALLORY));
   const told = new Told(client);
-  const message = (i: number) =>
-    numbered(i, { twin: MALLORY }, { twin: TRUDY }, { kind: "request", size: 8 * 1024 });
-  let sent = 0;
   const start = performance.now();
-  // As fast as the relay reads: that is what a client without flow control of its own does.
-  while (told.closed === undefined && performance.now() - start < 40_000) {
-    const sending = client.write(encodeFrame(OPCODE.binary, message(sent++)));
-    if (await sending.then(() => false, () => true)) break;
+  let most = 0;
+  for (const i of range(0, count)) {
+    const bytes = numbered(i, { twin: MALLORY }, { twin: TRUDY }, { kind: "request", size });
+    await client.write(encodeFrame(OPCODE.binary, bytes));
+    most = Math.max(most, i - received.length);
   }
-  await told.end();
-  const seconds = ((performance.now() - start) / 1000).toFixed(1);
-  over = true;
-  slow[Symbol.dispose]();
   await reading;
-  const errors = [...told.errors].map(([text, count]) => `${count} times "${text}"`).join(", ");
-  const { code, reason } = told.closed ?? {};
+  const seconds = ((performance.now() - start) / 1000).toFixed(1);
+  assertAllOnce(received, { [MALLORY]: count });
+  assert.deepEqual([...told.errors], []);
+  client.end();
+  await told.end();
   await siege.end(
-    `${sent} requests in ${seconds} s to who read ${got.length}; told ${errors || "nothing"}; ` +
-      `closed with ${code} ${reason}`,
+    `${count} requests of ${size} bytes to a slow receiver in ${seconds} s, ${received.length} came, ` +
+      `at most ${most} were under way`,
     300e6,
   );
-  assert.equal(code, 1013);
-  assert.match(reason!, /sends more than the relay can store/);
-  assert.ok(told.errors.get("relay is overloaded, try again later")! > 0);
-  assert.deepEqual(got, range(0, got.length));
 });
 
 Deno.test("a sender that nobody keeps from sending fills the queue of who is away, and is told so", async () => {
@@ -139,6 +132,6 @@ Deno.test("a sender that nobody keeps from sending fills the queue of who is awa
   await siege.end(
     `${count} requests to who is away: ${receiver.received.length} came later, ` +
       `${told.errors.get(full)} were refused`,
-    300e6,
+    400e6,
   );
 });

@@ -134,7 +134,7 @@ Deno.test("a relay closes a session that sends more than --max-message, and take
   session.send(fits);
   assert.deepEqual(await other.next(), fits);
   session.send(sized(1001 - overhead) as Uint8Array);
-  await assertClosed(session, 1009, /longer than 1000 bytes/);
+  await assertClosed(session, 1009, /^$/);
   assert.deepEqual(await other.settled(), []);
 });
 
@@ -193,23 +193,11 @@ Deno.test("a relay answers 404 where there is no upgrade and no page", async () 
   }
 });
 
-Deno.test("a relay answers 400 to a request whose host is none", async () => {
-  await using network = await RelayNetwork.start([7]);
-  for (const host of ["[", "a b"]) {
-    using connection = await Deno.connect({ hostname: "127.0.0.1", port: network.relay.port });
-    await connection.write(
-      new TextEncoder().encode(`GET /health HTTP/1.1\r\nHost: ${host}\r\n\r\n`),
-    );
-    const answer = new Uint8Array(1000);
-    await connection.read(answer);
-    assert.match(new TextDecoder().decode(answer), /^HTTP\/1\.1 400 /);
-  }
-});
-
 Deno.test("a relay answers /health, and /metrics under the names that dashboards know", async () => {
   await using network = await RelayNetwork.start([7, 8]);
   const { http } = network.relay;
-  assert.equal(await (await fetch(`${http}/health`)).text(), "ok\n");
+  assert.equal(await (await fetch(`${http}/health`)).text(), "ready\n");
+  assert.equal(await (await fetch(`${http}/health/live`)).text(), "alive\n");
   {
     await using sender = await network.connect(7);
     await using receiver = await network.connect(8);

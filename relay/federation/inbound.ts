@@ -1,13 +1,220 @@
-// deno-lint-ignore-file
-import type { Answer } from "../server.ts";
+import { getLogger } from "@logtape/logtape";
+import {
+  decodeEnvelope,
+  formatSession,
+  readRouting,
+  type Routing,
+  timeLeft,
+  type Twin,
+  type TwinRegistry,
+  verifyEnvelope,
+} from "@rmb/protocol";
+
+const logger = getLogger(["rmb", "relay", "federation"]);
+
+/** Most messages from other relays that are received at once, and bytes of them in memory. */
+const MAX_RECEPTIONS = 256;
+const MAX_BYTES = 64 * 1024 * 1024;
+
+/** Time for a message to be complete, in milliseconds. */
+const BODY_TIME = 10_000;
+
+/** What became of a message whose destination is on this relay. */
+export type Acceptance = "taken" | "offline" | "full" | "failed";
+
+/** What another relay is answered; a status of 4xx says that no relay should take the message. */
+export interface InboundAnswer {
+  /** HTTP status. */
+  readonly status: number;
+  /** The body: what is wrong; empty when nothing is. */
+  readonly reason: string;
+}
+
+/** What an inbound is made from. */
+export interface InboundOptions {
+  /** Says who the senders are, and which relays the destinations have. */
+  readonly registry: Pick<TwinRegistry, "twin">;
+  /** Domains of this relay, as twins name it. */
+  readonly domains: readonly string[];
+  /** Longest message taken, in bytes. */
+  readonly maxMessage: number;
+  /** Takes a message that has passed all checks. */
+  readonly accept: (envelope: Uint8Array, routing: Routing) => Promise<Acceptance>;
+  /** Time for a message to be complete, in milliseconds. Default 10 s. */
+  readonly bodyTime?: number;
+}
+
+/** Receives messages from other relays: from anyone, that is, for nothing says who posts them. */
 export class Inbound {
-  constructor(
-    _o: {
-      accept: (e: Uint8Array, r: import("@rmb/protocol").Routing) => unknown;
-      [k: string]: unknown;
-    },
-  ) {}
-  answer(_r: unknown): Promise<Answer> {
-    return Promise.resolve({ status: 404, body: "page not found\n" });
+  readonly #options: InboundOptions;
+  #receptions = 0;
+  /** Bytes of all of them. */
+  #bytes = 0;
+
+  /** Makes one that has received nothing. */
+  constructor(options: InboundOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Receives a message as it comes in. When it is refused before its end, the rest is not read: that
+   * is left to the caller, who should close the connection.
+   *
+   * @param body The message.
+   * @param declared Its length in bytes, where that is known.
+   * @returns What to answer. Never rejects.
+   */
+  async receiveBody(
+    body: AsyncIterable<Uint8Array>,
+    declared: number | undefined,
+  ): Promise<InboundAnswer> {
+    if (declared !== undefined && declared > this.#options.maxMessage) return this.#tooLong();
+    if (this.#receptions >= MAX_RECEPTIONS || this.#bytes >= MAX_BYTES) return BUSY;
+    this.#receptions++;
+    const envelope = new GrowingBytes();
+    try {
+      return await this.#read(body, envelope) ?? await this.receive(envelope.bytes);
+    } finally {
+      this.#receptions--;
+      this.#bytes -= envelope.length;
+    }
+  }
+
+  /**
+   * Receives a message.
+   *
+   * @param envelope Its bytes, which must not be changed any more.
+   * @returns What to answer. Never rejects.
+   */
+  async receive(envelope: Uint8Array): Promise<InboundAnswer> {
+    let routing: Routing;
+    try {
+      routing = readRouting(envelope);
+    } catch {
+      return refusal(400, "not an envelope");
+    }
+    try {
+      const refused = this.#whyNotRoute(envelope, routing) ??
+        await this.#whyNotTrust(envelope, routing);
+      const answer = refused ?? ANSWERS[await this.#options.accept(envelope, routing)];
+      logger.debug("{kind} {uid} of {source} from another relay: {status} {reason}", {
+        kind: routing.kind,
+        uid: routing.uid,
+        source: formatSession(routing.source),
+        ...answer,
+      });
+      return answer;
+    } catch (error) {
+      logger.error("a message from another relay can't be taken: {error}", {
+        error: String(error),
+      });
+      return ANSWERS.failed;
+    }
+  }
+
+  /** Why a message is refused for what it is itself; undefined if it is not. */
+  #whyNotRoute(envelope: Uint8Array, routing: Routing): InboundAnswer | undefined {
+    const { source, destination, kind } = routing;
+    if (envelope.length > this.#options.maxMessage) return this.#tooLong();
+    if (source.twin === 0) return refusal(400, "message with missing source");
+    if (destination.twin === 0) return refusal(400, "message with missing destination");
+    if (kind === undefined) return refusal(400, "envelope without a message");
+    if (kind === "ping" || kind === "pong") return refusal(400, `a ${kind} goes to no other relay`);
+    if (timeLeft(routing) <= 0) return refusal(400, "message has expired");
+    return undefined;
+  }
+
+  /** Why a message is refused for whom it is from or for; undefined if it is not. */
+  async #whyNotTrust(
+    envelope: Uint8Array,
+    { source, destination }: Routing,
+  ): Promise<InboundAnswer | undefined> {
+    const { registry, domains } = this.#options;
+    let receiver: Twin | undefined;
+    let sender: Twin | undefined;
+    try {
+      receiver = await registry.twin(destination.twin);
+      sender = await registry.twin(source.twin);
+    } catch (error) {
+      logger.warn("a message from another relay can't be checked: {error}", {
+        error: String(error),
+      });
+      return refusal(503, "twins can't be looked up now");
+    }
+    if (receiver === undefined) return refusal(403, "unknown twin destination");
+    if (!receiver.relays.some((domain) => domains.includes(domain))) {
+      return refusal(403, `twin ${destination.twin} does not use this relay`);
+    }
+    if (sender === undefined) return refusal(403, "unknown twin source");
+    if (!await verifyEnvelope(decodeEnvelope(envelope), sender.account)) {
+      return refusal(403, `not signed by twin ${source.twin}`);
+    }
+    return undefined;
+  }
+
+  /** Reads a message; the answer if it is refused. */
+  async #read(
+    body: AsyncIterable<Uint8Array>,
+    envelope: GrowingBytes,
+  ): Promise<InboundAnswer | undefined> {
+    const { maxMessage, bodyTime = BODY_TIME } = this.#options;
+    const { promise: late, resolve } = Promise.withResolvers<"late">();
+    const timer = setTimeout(() => resolve("late"), bodyTime);
+    const chunks = body[Symbol.asyncIterator]();
+    try {
+      for (;;) {
+        const next = await Promise.race([chunks.next(), late]);
+        if (next === "late") return refusal(408, `message is not complete after ${bodyTime} ms`);
+        if (next.done) return undefined;
+        if (envelope.length + next.value.length > maxMessage) return this.#tooLong();
+        if (this.#bytes + next.value.length > MAX_BYTES) return BUSY;
+        this.#bytes += next.value.length;
+        envelope.add(next.value);
+      }
+    } catch {
+      return refusal(400, "message ends early");
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  #tooLong(): InboundAnswer {
+    return refusal(413, `message is longer than ${this.#options.maxMessage} bytes`);
   }
 }
+
+/** Bytes that become more. Not a list of chunks: small ones take much more memory than they hold. */
+class GrowingBytes {
+  length = 0;
+  #buffer = new Uint8Array(4096);
+
+  get bytes(): Uint8Array {
+    return this.#buffer.subarray(0, this.length);
+  }
+
+  add(chunk: Uint8Array): void {
+    const length = this.length + chunk.length;
+    if (length > this.#buffer.length) {
+      const larger = new Uint8Array(Math.max(length, 2 * this.#buffer.length));
+      larger.set(this.bytes);
+      this.#buffer = larger;
+    }
+    this.#buffer.set(chunk, this.length);
+    this.length = length;
+  }
+}
+
+function refusal(status: number, reason: string): InboundAnswer {
+  return { status, reason };
+}
+
+/** Too much is being received. */
+const BUSY = refusal(503, "relay is overloaded, try again later");
+
+/** What another relay is told. */
+const ANSWERS: Record<Acceptance, InboundAnswer> = {
+  taken: { status: 202, reason: "" },
+  offline: refusal(404, "destination offline"),
+  full: refusal(503, "queue of the destination is full"),
+  failed: refusal(500, "message can't be stored now"),
+};
