@@ -65,7 +65,7 @@ Deno.test("a relay answers every hostile body with its reason, and others notice
     const key = `${what} ${answer.status}`;
     answers.set(key, (answers.get(key) ?? 0) + 1);
     // What was altered may still be an envelope, with a signature that does not hold; or the same.
-    if (what === "mutated" && [202, 403].includes(answer.status)) continue;
+    if (["cut", "mutated"].includes(what) && [202, 403].includes(answer.status)) continue;
     assert.equal(answer.status, status, `${what}: ${answer.body}`);
     assert.match(answer.body, reason, what);
   }
@@ -81,7 +81,7 @@ Deno.test("a relay bounds what many large and many slow bodies take at once", as
   const [count, size] = [150, 8 * 1024 * 1024];
   const chunk = new Uint8Array(64 * 1024);
   const statuses = new Map<number, number>();
-  const length = `Content-Length: ${size}\r\n\r\n`;
+  const length = `Connection: close\r\nContent-Length: ${size}\r\n\r\n`;
   await Promise.all(
     range(0, count).map(async (i) => {
       const body = (function* () {
