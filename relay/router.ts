@@ -253,8 +253,10 @@ export class Router {
       if (connected?.open) {
         this.#deliver(connected, message);
       } else if (way === "federate") {
+        if (this.#logsMessages) logger.debug("{uid} waits for another relay", { uid: routing.uid });
         this.#await(this.#options.federate(bytes, sender.session.twin), message);
       } else if (way === "queue" && (elsewhere || !failFast(message))) {
+        if (this.#logsMessages) logger.debug("{uid} waits in the mailbox", { uid: routing.uid });
         const expires = routing.timestamp + routing.expiration;
         this.#await(this.#options.store.mailbox.append(name, bytes, expires), message);
       } else {
