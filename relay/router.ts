@@ -1,7 +1,5 @@
 import { getLogger } from "@logtape/logtape";
 import {
-  decodeEnvelope,
-  formatHex,
   formatSession,
   readRouting,
   RmbError,
@@ -16,6 +14,7 @@ import { errorAnswer, pongAnswer } from "./answers.ts";
 import { ConnectedSession } from "./connected_session.ts";
 import type { Acceptance } from "./federation/inbound.ts";
 import { FederationQueueFullError } from "./federation/queue.ts";
+import { logMessage } from "./log_message.ts";
 import { MailboxFullError } from "./mailbox.ts";
 import type { RelayMetrics } from "./metrics.ts";
 import { compact } from "./outbox.ts";
@@ -43,9 +42,6 @@ const OFFLINE = "destination offline";
 
 /** Seconds after which an answer of the relay's own need not be delivered any more. */
 const ANSWER_TIME = 300;
-
-/** How many bytes of an encrypted payload are logged when everything is. */
-const LOGGED_CIPHER = 32;
 
 /** What a router is made from. */
 export interface RouterOptions {
@@ -218,7 +214,7 @@ export class Router {
       return this.#refuse(sender, routing, "message with missing destination");
     }
     this.#count(bytes);
-    if (this.#logsMessages) logMessage(routing, bytes);
+    if (this.#logsMessages) logMessage(logger, routing, bytes);
 
     const name = formatSession(routing.destination);
     const lookUp = this.#lookUps.get(name);
@@ -253,8 +249,10 @@ export class Router {
       if (connected?.open) {
         this.#deliver(connected, message);
       } else if (way === "federate") {
+        if (this.#logsMessages) logger.debug("{uid} waits for another relay", { uid: routing.uid });
         this.#await(this.#options.federate(bytes, sender.session.twin), message);
       } else if (way === "queue" && (elsewhere || !failFast(message))) {
+        if (this.#logsMessages) logger.debug("{uid} waits in the mailbox", { uid: routing.uid });
         const expires = routing.timestamp + routing.expiration;
         this.#await(this.#options.store.mailbox.append(name, bytes, expires), message);
       } else {
@@ -397,24 +395,4 @@ function keep(sender: ConnectedSession, bytes: Uint8Array): Message {
 /** Whether a token stands in tags, where tokens are divided by commas and white space. */
 function hasTag(tags: string | undefined, token: string): boolean {
   return tags !== undefined && tags.includes(token) && tags.split(/[\s,]+/).includes(token);
-}
-
-/** Logs a message as the relay sees it; what is not encrypted of its payload stays out of the log. */
-function logMessage(routing: Routing, bytes: Uint8Array): void {
-  const fields = {
-    kind: routing.kind ?? "nothing",
-    uid: routing.uid,
-    source: formatSession(routing.source),
-    destination: formatSession(routing.destination),
-    size: bytes.length,
-  };
-  logger.debug("{kind} {uid} from {source} to {destination}, {size} bytes", fields);
-  if (!logger.isEnabledFor("trace")) return;
-  const { payload } = decodeEnvelope(bytes);
-  if (payload.case !== "cipher") return;
-  logger.trace("payload of {kind} {uid}: {cipher}, {length} bytes", {
-    ...fields,
-    cipher: `${formatHex(payload.value.subarray(0, LOGGED_CIPHER))}…`,
-    length: payload.value.length,
-  });
 }
