@@ -1,6 +1,6 @@
 /** A timer: what it calls, when it is due, and how often again. */
 interface Timer {
-  readonly call: () => void;
+  readonly call: () => unknown;
   readonly every: number | undefined;
   due: number;
 }
@@ -21,7 +21,7 @@ export class FakeTimers implements Disposable {
     const stop = `clear${kind}` as const;
     const { [start]: realStart, [stop]: realStop } = globalThis;
     Object.assign(globalThis, {
-      [start]: (call: () => void, time: number) => {
+      [start]: (call: () => unknown, time: number) => {
         const every = kind === "Interval" ? time : undefined;
         this.#timers.set(++this.#last, { call, every, due: this.#now + time });
         return this.#last;
@@ -36,9 +36,14 @@ export class FakeTimers implements Disposable {
     return this.#timers.size;
   }
 
-  /** Lets time pass, in milliseconds: what is due meanwhile is called, one after the other. */
-  advance(time: number): void {
+  /**
+   * Lets time pass, in milliseconds: what is due meanwhile is called, one after the other.
+   *
+   * @returns When that has settled.
+   */
+  advance(time: number): Promise<unknown> {
     const end = this.#now + time;
+    const called: unknown[] = [];
     for (;;) {
       const due = [...this.#timers].filter(([, timer]) => timer.due <= end);
       const [id, timer] = due.sort(([, a], [, b]) => a.due - b.due)[0] ?? [];
@@ -46,9 +51,10 @@ export class FakeTimers implements Disposable {
       this.#now = timer.due;
       if (timer.every === undefined) this.#timers.delete(id);
       else timer.due += timer.every;
-      timer.call();
+      called.push(timer.call());
     }
     this.#now = end;
+    return Promise.all(called);
   }
 
   /** Puts the real ones back. */
