@@ -6,8 +6,10 @@ import { MemoryRegistry } from "./tests/memory_registry.ts";
 /** A registry whose answers wait, and look-ups shared in front of it. */
 class Fixture {
   /** The twins asked for, and what answers. */
-  readonly asked: { readonly id: number; readonly answer: PromiseWithResolvers<Twin | undefined> }[] =
-    [];
+  readonly asked: {
+    readonly id: number;
+    readonly answer: PromiseWithResolvers<Twin | undefined>;
+  }[] = [];
   readonly lookUps: SharedLookUps;
 
   constructor() {
