@@ -4,7 +4,7 @@ import http, { type IncomingMessage, type ServerResponse, STATUS_CODES } from "n
 import https from "node:https";
 import type { AddressInfo } from "node:net";
 import type { Duplex } from "node:stream";
-import { type WebSocket, WebSocketServer } from "./web_socket.ts";
+import { makeWebSocketServer, type WebSocket, type WebSocketServer } from "./web_socket.ts";
 
 const logger = getLogger(["rmb", "relay", "server"]);
 
@@ -43,7 +43,9 @@ export interface Answer {
 
 /** Certificate and private key, as PEM. */
 export interface TlsKeys {
+  /** The certificate, and those above it. */
   readonly cert: string;
+  /** Its private key. */
   readonly key: string;
 }
 
@@ -77,13 +79,10 @@ export class Server implements AsyncDisposable {
   /** Makes one that does not listen yet. */
   constructor(options: ServerOptions) {
     this.#options = options;
-    this.#webSockets = new WebSocketServer({
-      noServer: true,
-      clientTracking: false,
-      perMessageDeflate: false,
-      skipUTF8Validation: true, // Envelopes are checked as such, and text is refused.
+    this.#webSockets = makeWebSocketServer({
       maxPayload: options.maxMessage,
-      ...{ maxFragments: MAX_FRAGMENTS, maxBufferedChunks: MAX_CHUNKS },
+      maxFragments: MAX_FRAGMENTS,
+      maxBufferedChunks: MAX_CHUNKS,
     });
     const settings = {
       headersTimeout: HEAD_TIME,
