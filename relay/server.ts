@@ -24,6 +24,8 @@ const MAX_HEAD = 16 * 1024;
 /** Most frames that a message can be in, and most pieces of it that the network delivers. */
 const MAX_FRAGMENTS = 1024;
 const MAX_CHUNKS = 65_536;
+/** How long a WebSocket that is being closed, for whatever reason, can go on sending, in milliseconds. */
+const WEB_SOCKET_CLOSE_TIME = 2000;
 
 /** How requests are refused that are none, by what the HTTP parser says of them. */
 const MALFORMED: Answer = { status: 400, body: "not HTTP\n" };
@@ -83,6 +85,7 @@ export class Server implements AsyncDisposable {
       maxPayload: options.maxMessage,
       maxFragments: MAX_FRAGMENTS,
       maxBufferedChunks: MAX_CHUNKS,
+      closeTimeout: WEB_SOCKET_CLOSE_TIME,
     });
     const settings = {
       headersTimeout: HEAD_TIME,

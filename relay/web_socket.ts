@@ -49,6 +49,8 @@ export interface WebSocketLimits {
   /** Most frames that a message can be in, and most pieces of it that the network delivers. */
   readonly maxFragments: number;
   readonly maxBufferedChunks: number;
+  /** How long a client that is told to close has to do so, in milliseconds. */
+  readonly closeTimeout: number;
 }
 
 /** Makes a {@linkcode WebSocketServer}. */
