@@ -71,6 +71,8 @@ export class ConnectedSession {
   /** Wakes who waits for the kernel, or for the backlog to shrink. */
   readonly #waiting = new Set<() => void>();
   #stopWatching = () => {};
+  /** Whether it was said that the mailbox can't be used. */
+  #complained = false;
   /** Settles when the mailbox is not being read. */
   #reading: Promise<void>;
 
@@ -221,6 +223,7 @@ export class ConnectedSession {
       try {
         if (this.#delivered.length >= REMOVE_COUNT) await this.#removeDelivered();
         const queued = await this.#mailbox.read(this.name, this.#last);
+        this.#complained = false;
         if (!this.open) return;
         for (const { envelope, expires, id } of queued) {
           this.#queued++;
@@ -266,8 +269,11 @@ export class ConnectedSession {
     ) await this.#woken(STALLED_TIME);
   }
 
+  /** Counts a failure of the mailbox, and tells of the first of several. */
   #storeFailed(what: string, error: unknown): void {
     this.#metrics.storeErrors++;
+    if (this.#complained) return;
+    this.#complained = true;
     logger.error("mailbox of session {session} {what}: {error}", {
       session: this.name,
       what,
