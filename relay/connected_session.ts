@@ -193,8 +193,13 @@ export class ConnectedSession {
     for (const wake of this.#waiting.splice(0)) wake();
   }
 
-  #woken(): Promise<void> {
-    return new Promise((resolve) => this.#waiting.push(resolve));
+  /** Waits to be woken, or for so many milliseconds. */
+  async #woken(time?: number): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#waiting.push(resolve);
+    const timer = time === undefined ? undefined : setTimeout(resolve, time);
+    await promise;
+    clearTimeout(timer);
   }
 
   /** Sends what comes from now on through the mailbox. */
@@ -243,7 +248,7 @@ export class ConnectedSession {
         break;
       }
       if (idle > STALLED_TIME) this.#wake(); // Nobody need wait for it.
-      await Promise.race([this.#woken(), pause(LOOK_INTERVAL)]);
+      await this.#woken(LOOK_INTERVAL);
     }
     return this.open;
   }
