@@ -140,7 +140,8 @@ Deno.test("runProgram() logs as much as it is told to, each record in a line", a
     await inTime(program.ended, "the end");
     const lines = program.lines.filter((line) => line !== "runs");
     assert.equal(lines.length, count, lines.join("\n"));
-    assert.ok(lines.at(-1)!.includes("told a\\u000ab\\u001b[2Jc\\u2028d"), lines.at(-1));
-    assert.match(lines.at(-1)!, /^\d{4}-\d\d-\d\dT.*INF/);
+    const last = lines.at(-1)!;
+    assert.ok(last.includes("told a\\u000ab\\u001b[2Jc\\u2028d"), last);
+    assert.match(last, /^\d{4}-\d\d-\d\dT.*INF/);
   }));
 });
