@@ -2,7 +2,7 @@ import { getLogger } from "@logtape/logtape";
 import { RmbError, type Session } from "@rmb/protocol";
 import http, { type IncomingMessage, type ServerResponse, STATUS_CODES } from "node:http";
 import https from "node:https";
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { makeWebSocketServer, type WebSocket, type WebSocketServer } from "./web_socket.ts";
 
@@ -96,6 +96,8 @@ export class Server implements AsyncDisposable {
   readonly #times: ServerTimes;
   /** Requests that are not answered yet: each settles when its answer is written, or can't be. */
   readonly #underWay = new Set<Promise<void>>();
+  /** Connections that are not TLS yet, by their other ends. */
+  readonly #handshakes = new Map<string, Socket>();
 
   /** Makes one that does not listen yet. */
   constructor(options: ServerOptions) {
@@ -132,6 +134,16 @@ export class Server implements AsyncDisposable {
       this.#refuse(connection, HTTP_ERRORS[code ?? ""] ?? MALFORMED);
     });
     this.#server.on("tlsClientError", (_error, connection) => connection.destroy());
+    if (options.tls !== undefined) {
+      this.#server.on("connection", (connection: Socket) => {
+        const peer = peerOf(connection);
+        this.#handshakes.set(peer, connection);
+        connection.once("close", () => this.#handshakes.delete(peer));
+      });
+      this.#server.on("secureConnection", (connection) => {
+        this.#handshakes.delete(peerOf(connection));
+      });
+    }
   }
 
   /**
@@ -164,7 +176,7 @@ export class Server implements AsyncDisposable {
     return { hostname: address, port };
   }
 
-  /** Takes another certificate and key, for connections from now on. */
+  /** Takes another certificate and its key, for connections from now on; they are not checked. */
   renew(tls: TlsKeys): void {
     (this.#server as https.Server).setSecureContext(tls);
   }
@@ -173,6 +185,7 @@ export class Server implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
     this.#server.closeIdleConnections();
+    for (const connection of this.#handshakes.values()) connection.destroy();
     // Who has not sent a request by now will not: nobody else would look whether it does.
     const cut = () => this.#server.closeAllConnections();
     const late = setTimeout(cut, this.#times.close);
@@ -231,6 +244,10 @@ export class Server implements AsyncDisposable {
       ].join("\r\n"),
     );
   }
+}
+
+function peerOf({ remoteAddress, remotePort }: Socket): string {
+  return `${remoteAddress} ${remotePort}`;
 }
 
 function failed(error: unknown): Answer {
