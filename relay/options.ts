@@ -71,8 +71,10 @@ const parser = object({
         description:
           message`Most messages, and bytes of them, that a twin may send in a minute. Default: any.`,
       }),
-      argument(integer({ metavar: "COUNT", min: 1 })),
-      argument(integer({ metavar: "SIZE", min: 1 })),
+      argument(integer({ metavar: "COUNT", min: 1 }), {
+        description: message`Messages, of --limit.`,
+      }),
+      argument(integer({ metavar: "SIZE", min: 1 }), { description: message`Bytes, of --limit.` }),
     ),
     ([, count, size]) => ({ count, size }),
   )),

@@ -141,6 +141,7 @@ Deno.test("rmb-relay answers --help and --version", async () => {
 
 Deno.test("rmb-relay ends with 2 and says what is wrong with its arguments", async () => {
   const cases: [string[], RegExp][] = [
+    [[], /--domain is missing/],
     [["--twins", "t"], /--domain is missing/],
     [["--domain", "a"], /--twins is missing/],
     [[...NEEDED, "--listen", "localhost"], /Cannot listen on "localhost": expected host:port/],
