@@ -1,5 +1,6 @@
 import { getLogger } from "@logtape/logtape";
 import { RmbError, type Session } from "@rmb/protocol";
+import { createPrivateKey, X509Certificate } from "node:crypto";
 import http, { type IncomingMessage, type ServerResponse, STATUS_CODES } from "node:http";
 import https from "node:https";
 import type { AddressInfo } from "node:net";
@@ -120,7 +121,7 @@ export class Server implements AsyncDisposable {
       // Deno's WebSocket client offers HTTP/2 alone at first, and would be turned away: no ALPN then.
       : https.createServer({
         ...settings,
-        ...options.tls,
+        ...checkedTls(options.tls),
         handshakeTimeout: times.head,
         ALPNProtocols: [],
       });
@@ -166,7 +167,7 @@ export class Server implements AsyncDisposable {
 
   /** Takes another certificate and key, for connections from now on. */
   renew(tls: TlsKeys): void {
-    (this.#server as https.Server).setSecureContext(tls);
+    (this.#server as https.Server).setSecureContext(checkedTls(tls));
   }
 
   /** Takes no more connections, and waits until those there are closed; not for long. */
@@ -231,6 +232,25 @@ export class Server implements AsyncDisposable {
       ].join("\r\n"),
     );
   }
+}
+
+/**
+ * Checks that a private key is its certificate's: otherwise every handshake would fail. While files are
+ * replaced, the one can be newer than the other.
+ *
+ * @throws {RmbError} if it is not, or they can't be used.
+ */
+function checkedTls(tls: TlsKeys): TlsKeys {
+  let fits: boolean;
+  try {
+    fits = new X509Certificate(tls.cert).checkPrivateKey(createPrivateKey(tls.key));
+  } catch (cause) {
+    throw new RmbError(`Cannot use the TLS certificate or its key: ${(cause as Error).message}`, {
+      cause,
+    });
+  }
+  if (!fits) throw new RmbError("Cannot use the TLS certificate: the private key is another's");
+  return tls;
 }
 
 function failed(error: unknown): Answer {
