@@ -76,18 +76,20 @@ return (ask(others(ARGV[1]), ARGV[1], ARGV[2], ARGV[3]))
  * numbers by turns. Returns sessions and numbers of those that have a newer connection elsewhere.
  */
 const ANNOUNCE = script(`${OTHERS}
-local me, lost = ARGV[1], {}
+local me, lost, highest = ARGV[1], {}, tonumber(redis.call('GET', '${CLAIMS}') or 0)
 local relays = others(me)
 if ARGV[2] == '1' then redis.call('DEL', 'rmb:relay:' .. me .. ':sessions') end
 for i = 3, #ARGV, 2 do
   local _, newer = ask(relays, me, ARGV[i], ARGV[i + 1])
   redis.call('HSET', 'rmb:relay:' .. me .. ':sessions', ARGV[i], ARGV[i + 1])
+  highest = math.max(highest, tonumber(ARGV[i + 1]))
   if newer then
     lost[#lost + 1] = ARGV[i]
     lost[#lost + 1] = newer
   end
 end
 redis.call('EXPIRE', 'rmb:relay:' .. me .. ':sessions', ${ALIVE_TIME})
+redis.call('SET', '${CLAIMS}', string.format('%.0f', highest))
 return lost
 `);
 

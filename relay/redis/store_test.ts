@@ -58,6 +58,7 @@ Deno.test("RedisStore stores all once and in order while Redis crashes", async (
 Deno.test("RedisStore stores all once and in order while Redis hangs", async () => {
   await using place = await makePlace();
   await using store = await place.open();
+  await using log = await captureLog();
   const uids = Array.from({ length: 5000 }, (_, i) => `${i}`);
   let settled = 0;
   const stored = uids.map((uid) =>
@@ -74,6 +75,7 @@ Deno.test("RedisStore stores all once and in order while Redis hangs", async () 
   }
   await inTime(Promise.all(stored), "all stored");
   await until(() => store.failure === undefined, "no failure");
+  assert.equal(log.texts().length, 2, log.texts().join("\n"));
   assert.deepEqual(await drain(store.mailbox, "7"), uids);
 });
 
@@ -179,6 +181,7 @@ Deno.test("RedisStore waits while Redis has no memory, and still removes what gi
   await until(() => store.failure !== undefined, "a failure");
   assert.match(store.failure!, /OOM/);
   await inTime(store.mailbox.remove("7", [one!.id]), "its removal");
+  assert.match(store.failure!, /OOM/);
   await neighbour.send("CONFIG", "SET", "maxmemory", "0");
   await inTime(Promise.all([two, three]), "all stored");
   await until(() => store.failure === undefined, "no failure");
