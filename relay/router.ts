@@ -99,6 +99,11 @@ export class Router {
     return this.#sessions.size;
   }
 
+  /** Whether a session can connect when there may be so many: one that replaces its own always can. */
+  hasRoom(session: Session, maxSessions: number): boolean {
+    return this.#sessions.size < maxSessions || this.#sessions.has(formatSession(session));
+  }
+
   /** Bytes of messages that wait for a look-up or for the store. */
   get waitingBytes(): number {
     return this.#waitingBytes;

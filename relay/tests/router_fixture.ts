@@ -44,7 +44,7 @@ export class RouterFixture implements AsyncDisposable {
     this.router = new Router({
       domains: ["relay.test"],
       metrics: this.metrics,
-      store: { mailbox: this.mailbox, replicas },
+      store: { mailbox: this.mailbox, replicas, failure: undefined },
       rateLimit,
       federate: (envelope, sender) => {
         this.federated.push([readRouting(envelope).uid, sender]);
