@@ -4,7 +4,6 @@ import http, { type IncomingMessage, type ServerResponse, STATUS_CODES } from "n
 import https from "node:https";
 import type { AddressInfo, Socket } from "node:net";
 import type { Duplex } from "node:stream";
-import { AcceptWatch } from "./accept_watch.ts";
 import { makeWebSocketServer, type WebSocket, type WebSocketServer } from "./web_socket.ts";
 
 const logger = getLogger(["rmb", "relay", "server"]);
@@ -94,7 +93,6 @@ export class Server implements AsyncDisposable {
   readonly #options: ServerOptions;
   readonly #server: http.Server | https.Server;
   readonly #webSockets: WebSocketServer;
-  #watch: AcceptWatch | undefined;
   readonly #times: ServerTimes;
   /** Requests that are not answered yet: each settles when its answer is written, or can't be. */
   readonly #underWay = new Set<Promise<void>>();
@@ -170,7 +168,6 @@ export class Server implements AsyncDisposable {
     this.#server.on("error", (error) => {
       logger.error("connections can't be accepted: {error}", { error: String(error) });
     });
-    this.#watch = new AcceptWatch(this.#server);
   }
 
   /** Where it listens. */
@@ -186,7 +183,6 @@ export class Server implements AsyncDisposable {
 
   /** Takes no more connections, and waits until those there are closed; not for long. */
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#watch?.[Symbol.dispose]();
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
     this.#server.closeIdleConnections();
     for (const connection of this.#handshakes.values()) connection.destroy();
