@@ -135,3 +135,47 @@ Deno.test("a sender that nobody keeps from sending fills the queue of who is awa
     400e6,
   );
 });
+
+Deno.test("a sender that outruns the store is held up, then refused, then closed; others go on", async () => {
+  await using siege = await Siege.start([], true);
+  const { network } = siege;
+  using client = await RawWebSocket.connect(await network.url(MALLORY));
+  const told = new Told(client);
+  const send = async (i: number) => {
+    const bytes = numbered(i, { twin: MALLORY }, { twin: TRUDY }, { kind: "request", size: 100 });
+    await client.write(encodeFrame(OPCODE.binary, bytes));
+  };
+  await send(0);
+  const received = () => network.metric("relay_message_rx");
+  const before = await received();
+  // The store takes nothing more: it does not even say so.
+  Deno.kill(network.redis!.program.pid, "SIGSTOP");
+  const start = performance.now();
+  let sent = 1;
+  try {
+    while (told.closed === undefined && performance.now() - start < 20_000) await send(sent++);
+  } catch {
+    // It is closed.
+  }
+  await told.end();
+  const seconds = (performance.now() - start) / 1000;
+  Deno.kill(network.redis!.program.pid, "SIGCONT");
+  assert.ok(await received() > before);
+  const overloaded = told.errors.get("relay is overloaded, try again later") ?? 0;
+  assert.equal(told.closed?.code, 1013);
+  assert.match(told.closed.reason, /sends more than the relay can store/);
+  assert.ok(overloaded > 0);
+  assert.equal(told.errors.size, 1);
+
+  // What was not refused is delivered: the first so many, each once.
+  using receiver = await ReadingClient.connect(await network.url(TRUDY));
+  await until(() => receiver.received.length >= 10_000, "what was taken");
+  const messages = await receiver.close();
+  assertAllOnce(messages, { [MALLORY]: messages.length });
+  assert.ok(seconds > 0.9, "it was held up first");
+  await siege.end(
+    `${sent} requests while Redis hung: ${overloaded} refused as too many, then closed with 1013 ` +
+      `after ${seconds.toFixed(1)} s; ${messages.length} came when Redis went on`,
+    400e6,
+  );
+});
