@@ -1,9 +1,8 @@
 import { getLogger } from "@logtape/logtape";
 import { RmbError, type Session } from "@rmb/protocol";
-import { createPrivateKey, X509Certificate } from "node:crypto";
 import http, { type IncomingMessage, type ServerResponse, STATUS_CODES } from "node:http";
 import https from "node:https";
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { makeWebSocketServer, type WebSocket, type WebSocketServer } from "./web_socket.ts";
 
@@ -97,6 +96,8 @@ export class Server implements AsyncDisposable {
   readonly #times: ServerTimes;
   /** Requests that are not answered yet: each settles when its answer is written, or can't be. */
   readonly #underWay = new Set<Promise<void>>();
+  /** Connections that are not TLS yet, by their other ends. */
+  readonly #handshakes = new Map<string, Socket>();
 
   /** Makes one that does not listen yet. */
   constructor(options: ServerOptions) {
@@ -121,7 +122,7 @@ export class Server implements AsyncDisposable {
       // Deno's WebSocket client offers HTTP/2 alone at first, and would be turned away: no ALPN then.
       : https.createServer({
         ...settings,
-        ...checkedTls(options.tls),
+        ...options.tls,
         handshakeTimeout: times.head,
         ALPNProtocols: [],
       });
@@ -133,6 +134,16 @@ export class Server implements AsyncDisposable {
       this.#refuse(connection, HTTP_ERRORS[code ?? ""] ?? MALFORMED);
     });
     this.#server.on("tlsClientError", (_error, connection) => connection.destroy());
+    if (options.tls !== undefined) {
+      this.#server.on("connection", (connection: Socket) => {
+        const peer = peerOf(connection);
+        this.#handshakes.set(peer, connection);
+        connection.once("close", () => this.#handshakes.delete(peer));
+      });
+      this.#server.on("secureConnection", (connection) => {
+        this.#handshakes.delete(peerOf(connection));
+      });
+    }
   }
 
   /**
@@ -165,15 +176,16 @@ export class Server implements AsyncDisposable {
     return { hostname: address, port };
   }
 
-  /** Takes another certificate and key, for connections from now on. */
+  /** Takes another certificate and its key, for connections from now on; they are not checked. */
   renew(tls: TlsKeys): void {
-    (this.#server as https.Server).setSecureContext(checkedTls(tls));
+    (this.#server as https.Server).setSecureContext(tls);
   }
 
   /** Takes no more connections, and waits until those there are closed; not for long. */
   async [Symbol.asyncDispose](): Promise<void> {
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
     this.#server.closeIdleConnections();
+    for (const connection of this.#handshakes.values()) connection.destroy();
     // Who has not sent a request by now will not: nobody else would look whether it does.
     const cut = () => this.#server.closeAllConnections();
     const late = setTimeout(cut, this.#times.close);
@@ -234,23 +246,8 @@ export class Server implements AsyncDisposable {
   }
 }
 
-/**
- * Checks that a private key is its certificate's: otherwise every handshake would fail. While files are
- * replaced, the one can be newer than the other.
- *
- * @throws {RmbError} if it is not, or they can't be used.
- */
-function checkedTls(tls: TlsKeys): TlsKeys {
-  let fits: boolean;
-  try {
-    fits = new X509Certificate(tls.cert).checkPrivateKey(createPrivateKey(tls.key));
-  } catch (cause) {
-    throw new RmbError(`Cannot use the TLS certificate or its key: ${(cause as Error).message}`, {
-      cause,
-    });
-  }
-  if (!fits) throw new RmbError("Cannot use the TLS certificate: the private key is another's");
-  return tls;
+function peerOf({ remoteAddress, remotePort }: Socket): string {
+  return `${remoteAddress} ${remotePort}`;
 }
 
 function failed(error: unknown): Answer {

@@ -82,7 +82,7 @@ Deno.test("a relay says why it can't use a certificate, and does not start", asy
       const [args, reason] of [
         [["--tls-cert", `${folder}/none`, "--tls-key", key], /Cannot read ".*none"/],
         [["--tls-cert", key, "--tls-key", key], /no PEM block "CERTIFICATE"/],
-        [["--tls-cert", cert, "--tls-key", other.key], /the private key is another's/],
+        [["--tls-cert", cert, "--tls-key", other.key], /it is not the key of/],
       ] as const
     ) {
       await assert.rejects(RelayNetwork.start([7], { args }), ({ message }: Error) => {

@@ -97,9 +97,9 @@ export class Client implements Disposable {
     this.#connection = connection;
   }
 
-  /** Sends text. */
-  async write(text: string): Promise<void> {
-    const bytes = new TextEncoder().encode(text);
+  /** Sends text, or bytes. */
+  async write(given: string | Uint8Array): Promise<void> {
+    const bytes = typeof given === "string" ? new TextEncoder().encode(given) : given;
     for (let at = 0; at < bytes.length;) at += await this.#connection.write(bytes.subarray(at));
   }
 
