@@ -4,6 +4,7 @@ import http, { type IncomingMessage, type ServerResponse, STATUS_CODES } from "n
 import https from "node:https";
 import type { AddressInfo, Socket } from "node:net";
 import type { Duplex } from "node:stream";
+import { ListenWatch } from "./listen_watch.ts";
 import { makeWebSocketServer, type WebSocket, type WebSocketServer } from "./web_socket.ts";
 
 const logger = getLogger(["rmb", "relay", "server"]);
@@ -99,6 +100,8 @@ export class Server implements AsyncDisposable {
   /** Connections that are not TLS yet, by their other ends. */
   readonly #handshakes = new Map<string, Socket>();
 
+  #watch: ListenWatch | undefined;
+
   /** Makes one that does not listen yet. */
   constructor(options: ServerOptions) {
     this.#options = options;
@@ -168,6 +171,7 @@ export class Server implements AsyncDisposable {
     this.#server.on("error", (error) => {
       logger.error("connections can't be accepted: {error}", { error: String(error) });
     });
+    this.#watch = new ListenWatch(this.#server, hostname);
   }
 
   /** Where it listens. */
@@ -183,6 +187,7 @@ export class Server implements AsyncDisposable {
 
   /** Takes no more connections, and waits until those there are closed; not for long. */
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#watch?.[Symbol.dispose]();
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
     this.#server.closeIdleConnections();
     for (const connection of this.#handshakes.values()) connection.destroy();
