@@ -20,6 +20,7 @@ import type { RelayMetrics } from "./metrics.ts";
 import { compact } from "./outbox.ts";
 import type { RateLimit } from "./rate_limit.ts";
 import type { Store } from "./store.ts";
+import { isFailFast } from "./tags.ts";
 import type { WebSocket } from "./web_socket.ts";
 
 const logger = getLogger(["rmb", "relay", "router"]);
@@ -36,8 +37,7 @@ const MAX_SESSION_ID = 4096;
 /** What a sender is told when too much waits. */
 const OVERLOADED = "relay is overloaded, try again later";
 
-/** The tag of a message that must not be queued, and what its sender is told. */
-const FAIL_FAST = "fail-fast";
+/** What the sender of a message is told that must not be queued. */
 const OFFLINE = "destination offline";
 
 /** Seconds after which an answer of the relay's own need not be delivered any more. */
@@ -167,7 +167,7 @@ export class Router {
         return "failed"; // The other relay will try again, and would not wait for so long.
       } else if (connected?.open) {
         await connected.deliver(envelope, expires);
-      } else if (hasTag(routing.tags, FAIL_FAST) && !await this.#isElsewhere(name)) {
+      } else if (isFailFast(routing) && !await this.#isElsewhere(name)) {
         return "offline";
       } else {
         await store.mailbox.append(name, envelope, expires);
@@ -247,7 +247,7 @@ export class Router {
   /** Looks a destination up, and brings on their way all messages that came for it until then. */
   async #lookUp(name: string, destination: Session, messages: readonly Message[]): Promise<void> {
     const way = await this.#wayTo(destination);
-    const failFast = ({ routing }: Message) => hasTag(routing.tags, FAIL_FAST);
+    const failFast = ({ routing }: Message) => isFailFast(routing);
     let elsewhere: boolean | undefined;
     while (way === "queue" && elsewhere === undefined && messages.some(failFast)) {
       elsewhere = await this.#isElsewhere(name);
@@ -400,9 +400,4 @@ export class Router {
 function keep(sender: ConnectedSession, bytes: Uint8Array): Message {
   const kept = compact(bytes);
   return { sender, routing: readRouting(kept), bytes: kept };
-}
-
-/** Whether a token stands in tags, where tokens are divided by commas and white space. */
-function hasTag(tags: string | undefined, token: string): boolean {
-  return tags !== undefined && tags.includes(token) && tags.split(/[\s,]+/).includes(token);
 }
