@@ -247,9 +247,9 @@ export class Router {
   /** Looks a destination up, and brings on their way all messages that came for it until then. */
   async #lookUp(name: string, destination: Session, messages: readonly Message[]): Promise<void> {
     const way = await this.#wayTo(destination);
-    const failFast = ({ routing }: Message) => isFailFast(routing);
     let elsewhere: boolean | undefined;
-    while (way === "queue" && elsewhere === undefined && messages.some(failFast)) {
+    const isAsked = () => messages.some(({ routing }) => isFailFast(routing));
+    while (way === "queue" && elsewhere === undefined && isAsked()) {
       elsewhere = await this.#isElsewhere(name);
     }
     this.#lookUps.delete(name);
@@ -261,7 +261,7 @@ export class Router {
       } else if (way === "federate") {
         if (this.#logsMessages) logger.debug("{uid} waits for another relay", { uid: routing.uid });
         this.#await(this.#options.federate(bytes, sender.session.twin), message);
-      } else if (way === "queue" && (elsewhere || !failFast(message))) {
+      } else if (way === "queue" && (elsewhere || !isFailFast(routing))) {
         if (this.#logsMessages) logger.debug("{uid} waits in the mailbox", { uid: routing.uid });
         const expires = routing.timestamp + routing.expiration;
         this.#await(this.#options.store.mailbox.append(name, bytes, expires), message);
@@ -290,11 +290,8 @@ export class Router {
 
   /** Whether a session is connected to another replica. */
   async #isElsewhere(name: string): Promise<boolean> {
-    try {
-      return await this.#options.store.replicas?.has(name) ?? false;
-    } catch {
-      return false; // The store says itself that it can't be reached.
-    }
+    // If the store can't be reached, it says so itself.
+    return await this.#options.store.replicas?.has(name).catch(() => false) ?? false;
   }
 
   /** Another replica has a newer connection of a session. */
