@@ -46,6 +46,17 @@ Deno.test("Server refuses an upgrade with the answer of who admits", async () =>
   assert.equal(fixture.taken.length, 0);
 });
 
+Deno.test("Server lets a client read why it is refused that goes on sending", async () => {
+  await using fixture = await ServerFixture.start({
+    admit: () => Promise.resolve({ status: 401, body: "no\n" }),
+  });
+  const answer = await inTime(
+    fixture.exchange(upgradeHead("/") + "x".repeat(16 * 1024 * 1024)),
+    "the answer",
+  );
+  assert.match(answer, /^HTTP\/1\.1 401 .*\r\n\r\nno\n$/s);
+});
+
 Deno.test("Server refuses an upgrade with 500 when nobody can say whether to admit", async () => {
   await using fixture = await ServerFixture.start({
     admit: () => Promise.reject(new Error("secret")),
@@ -167,7 +178,7 @@ Deno.test("Server leaves WebSockets to their owner when it stops, and waits for 
   await client.send(OPCODE.text, new TextEncoder().encode("late"));
   await until(() => received.length === 1, "the message");
   assert.equal(isStopped, false);
-  socket.close(1001);
+  socket.close(1001, "");
   assert.equal(await closeOf(client), 1001);
   client.end();
   await inTime(stopped, "the end of the server");
