@@ -119,7 +119,7 @@ Deno.test("a relay cuts those with the largest messages when incomplete ones tak
 Deno.test("a relay bounds what many receivers that do not read cost, and others notice nothing", async () => {
   await using siege = await Siege.start();
   const { network } = siege;
-  const count = runs(50);
+  const count = runs(30);
   const stuck: RawWebSocket[] = [];
   for (const i of range(0, count)) {
     stuck.push(await RawWebSocket.connect(await network.url(TRUDY, `${i}`)));

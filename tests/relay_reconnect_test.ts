@@ -10,31 +10,37 @@ import type { TestSession } from "./fixtures/test_session.ts";
 
 const RECEIVER = 8;
 
-/** Has a receiver come and go while three send to it. */
-async function testComing(what: string, leave: Leave): Promise<void> {
-  await using network = await RelayNetwork.start([7, RECEIVER, 9, 11]);
-  const senders: TestSession[] = [];
-  for (const twin of [7, 9, 11]) senders.push(await network.connect(twin));
-  const times = { stay: 100, time: runs(10_000) };
-  const relays = [network.relay];
-  await testReconnects(network, { what, senders, receiver: RECEIVER, relays, ...times, leave });
-  await Promise.all(senders.map((sender) => sender.close()));
-}
+/** How receivers go, and come again. */
+const LEAVES: readonly { what: string; receiver: number; leave: Leave }[] = [
+  {
+    what: "closed and connected again",
+    receiver: RECEIVER,
+    async leave(client, next) {
+      await client.close();
+      return await next();
+    },
+  },
+  {
+    what: "replaced by a newer connection",
+    receiver: 10,
+    async leave(client, next) {
+      const newer = await next();
+      const closed = await inTime(client.ended, "the older connection closed");
+      assert.equal(closed?.code, 4000);
+      return newer;
+    },
+  },
+];
 
-Deno.test("a receiver that closes and reconnects every 100 ms gets all once, in order", async () => {
-  await testComing("closed and connected again", async (client, next) => {
-    await client.close();
-    return await next();
-  });
-});
-
-Deno.test("a receiver whose connections replace each other gets all once, in order", async () => {
-  await testComing("replaced by a newer connection", async (client, next) => {
-    const newer = await next();
-    const closed = await inTime(client.ended, "the older connection closed");
-    assert.equal(closed?.code, 4000);
-    return newer;
-  });
+Deno.test("receivers that close, or replace each other, every 100 ms get all once, in order", async () => {
+  await using network = await RelayNetwork.start([7, 9, 11, ...LEAVES.map((one) => one.receiver)]);
+  await Promise.all(LEAVES.map(async (one) => {
+    const senders: TestSession[] = [];
+    for (const twin of [7, 9, 11]) senders.push(await network.connect(twin, `${one.receiver}`));
+    const fields = { relays: [network.relay], stay: 100, time: runs(10_000) };
+    await testReconnects(network, { ...one, ...fields, senders });
+    await Promise.all(senders.map((sender) => sender.close()));
+  }));
 });
 
 /** Reads so many messages, or up to the end of the connection. */

@@ -64,7 +64,7 @@ function testMoving(what: string, leave: Leave): Promise<void> {
       await network.connect(9, undefined, b),
       await network.connect(11, "x", a),
     ];
-    const times = { stay: 250, time: runs(6000) };
+    const times = { stay: 250, time: runs(4000) };
     const relays = [a, b];
     await testReconnects(network, { what, senders, receiver: RECEIVER, relays, ...times, leave });
     await Promise.all(senders.map((sender) => sender.close()));
