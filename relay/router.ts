@@ -34,6 +34,9 @@ const WAITING_OVERHEAD = 1024;
 /** Longest session id that a message can be for, in characters: no token has room for more. */
 const MAX_SESSION_ID = 4096;
 
+/** How long a message counts as under way that found a queue full, in milliseconds: so is held up who floods. */
+const FULL_PAUSE = 50;
+
 /** What a sender is told when too much waits. */
 const OVERLOADED = "relay is overloaded, try again later";
 
@@ -344,15 +347,16 @@ export class Router {
     metrics.receivedBytes += bytes.length;
   }
 
-  #notStored(sender: ConnectedSession, routing: Routing, error: unknown): void {
-    if (error instanceof MailboxFullError) {
-      return this.#refuse(sender, routing, "queue of the destination is full");
+  /** Refuses a message that was not stored; returns when that may take no more room. */
+  #notStored(sender: ConnectedSession, routing: Routing, error: unknown): Promise<void> | void {
+    const isMailboxFull = error instanceof MailboxFullError;
+    if (!isMailboxFull && !(error instanceof FederationQueueFullError)) {
+      this.#storeFailed(error);
+      return this.#refuse(sender, routing, "message can't be stored now");
     }
-    if (error instanceof FederationQueueFullError) {
-      return this.#refuse(sender, routing, "queue for other relays is full");
-    }
-    this.#storeFailed(error);
-    this.#refuse(sender, routing, "message can't be stored now");
+    const queue = isMailboxFull ? "queue of the destination" : "queue for other relays";
+    this.#refuse(sender, routing, `${queue} is full`);
+    return new Promise((resolve) => setTimeout(resolve, FULL_PAUSE));
   }
 
   #storeFailed(error: unknown): void {

@@ -11,7 +11,7 @@ const logger = getLogger(["rmb", "relay", "redis"]);
 const ALIVE_TIME = 10;
 const HEARTBEAT_INTERVAL = 3000;
 /** How long a session is waited for that another relay has, and how often it is asked again, in ms. */
-const TAKE_OVER_TIME = 3000;
+const TAKE_OVER_TIME = 6000;
 const ASK_INTERVAL = 300;
 /** How long Redis may take to answer a claim, in milliseconds. */
 const ANSWER_TIME = 2000;
