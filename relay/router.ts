@@ -34,7 +34,7 @@ const WAITING_OVERHEAD = 1024;
 /** Longest session id that a message can be for, in characters: no token has room for more. */
 const MAX_SESSION_ID = 4096;
 
-/** How long a message counts as under way that found a queue full, in milliseconds: so is held up who floods. */
+/** How long a message is held that finds a queue full, in milliseconds: who floods is slowed down. */
 const FULL_PAUSE = 50;
 
 /** What a sender is told when too much waits. */
@@ -319,7 +319,7 @@ export class Router {
     ).then(() => this.#release(sender, bytes));
   }
 
-  /** Counts a message as waiting in memory, if there is room for it. */
+  /** Counts a message as waiting in memory, if there is room. */
   #hold(sender: ConnectedSession, bytes: Uint8Array): boolean {
     const size = bytes.length + WAITING_OVERHEAD;
     if (this.#waitingBytes + size > MAX_WAITING_BYTES || !sender.window.take(size)) return false;
