@@ -29,7 +29,6 @@ export async function envelopeOfSize(
       expiration: 3600n,
       ...ends,
       message: { case: "request", value: { command: "calculator.add" } },
-      schema: "application/json",
       signature: new Uint8Array(65),
       payload: { case: "cipher", value: new Uint8Array(payload) },
     });
@@ -37,8 +36,9 @@ export async function envelopeOfSize(
     if (keypair !== undefined) await signEnvelope(envelope, keypair);
     return encodeEnvelope(envelope);
   };
-  const overhead = (await make(size)).length - size;
-  return await make(Math.max(size - overhead, 0));
+  const overhead = (await make(size / 2)).length - size / 2;
+  if (overhead > size) throw new RangeError(`No envelope has ${size} bytes: ${overhead} at least`);
+  return await make(size - overhead);
 }
 
 /** An encoded ping of a session. */

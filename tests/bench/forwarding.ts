@@ -20,7 +20,7 @@ export async function benchForwarding(): Promise<void> {
   ]);
   for (const pairs of PAIRS) {
     for (const [size] of SIZES) {
-      const measured = await measureRates(all, { pairs, size, turns: 5, seconds: 0.8 });
+      const measured = await measureRates(all, { pairs, size, turns: 3, seconds: 1 });
       const [ofFloor, ofWs, ofRelay] = measured as [typeof measured[0], ...typeof measured];
       const to = (other: typeof ofFloor) =>
         `${ratio(ofRelay!, other, "rate")} (${ratio(ofRelay!, other, "ratePerCpu")})`;
@@ -36,7 +36,7 @@ export async function benchForwarding(): Promise<void> {
   const latencies = new Table(["pairs", "size", "messages/s", ...all.map(({ name }) => name)]);
   for (const pairs of PAIRS) {
     for (const [size, rate] of SIZES) {
-      const sampled = await measureLatencies(all, { pairs, size, turns: 2, seconds: 0.7 }, rate);
+      const sampled = await measureLatencies(all, { pairs, size, turns: 1, seconds: 1.2 }, rate);
       latencies.row([pairs, `${size} B`, whole(rate), ...sampled.map(spread)]);
     }
   }

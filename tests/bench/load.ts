@@ -34,7 +34,7 @@ export interface Load {
 }
 
 /** Seconds of warming up before the first turn. */
-const WARM_UP = 0.5;
+const WARM_UP = 0.3;
 
 /** Has servers carry as many messages as they can, in turns. Each turn has connections of its own. */
 export async function measureRates(all: readonly Servers[], load: Load): Promise<Measured[]> {

@@ -3,13 +3,15 @@
  * the same machine. Linux only: CPU time and memory are read from /proc. Prints Markdown.
  *
  *     deno task bench                       all of it: about 8 minutes
- *     deno task bench forwarding storing    some of it
+ *     deno task bench forwarding sqlite    some of it
  */
 import { benchCryptography } from "./cryptography.ts";
 import { benchForwarding } from "./forwarding.ts";
+import { benchSqlite } from "./storing.ts";
 
 const BENCHMARKS: Readonly<Record<string, () => Promise<void>>> = {
   forwarding: benchForwarding,
+  sqlite: benchSqlite,
   cryptography: benchCryptography,
 };
 

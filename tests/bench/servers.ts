@@ -130,7 +130,7 @@ export async function connectAcross(
   size: number,
   signed = false,
 ): Promise<Pair[]> {
-  const run = crypto.randomUUID().slice(0, 8);
+  const run = crypto.randomUUID().slice(0, 6);
   return await Promise.all(Array.from({ length: pairs }, async (_, i) => {
     const connection = `${run}-${i}`;
     const receiver = await to.session(RECEIVER, connection);
@@ -159,7 +159,7 @@ export async function startForwarder(
   const url = (await program.line(/listening on (\S+)/))[1]!;
   const connect = (pairs: number, size: number) =>
     Promise.all(Array.from({ length: pairs }, async (_, i) => {
-      const id = `${crypto.randomUUID().slice(0, 8)}-${i}`;
+      const id = `${crypto.randomUUID().slice(0, 6)}-${i}`;
       const ends = { source: { twin: SENDER.id }, destination: { twin: RECEIVER.id } };
       const to = await RawSocket.connect(new URL(`/to/${id}`, url));
       const from = await RawSocket.connect(new URL(`/from/${id}`, url));
