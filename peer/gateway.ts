@@ -9,7 +9,7 @@ import {
   sameRelayDomains,
   type TwinRegistry,
 } from "@rmb/protocol";
-import { redactUrl } from "@rmb/protocol/program";
+import { redactUrl } from "@rmb/protocol/redis-url";
 import { Bus } from "./bus.ts";
 import { Identity } from "./identity.ts";
 import { Inbound } from "./inbound.ts";

@@ -5,7 +5,8 @@ import {
   parseRelayUrl,
   SecretError,
 } from "@rmb/protocol";
-import { checkRedisUrl, parsed, readOptions } from "@rmb/protocol/program";
+import { parsed, readOptions } from "@rmb/protocol/program";
+import { checkRedisUrl } from "@rmb/protocol/redis-url";
 import { object, or } from "@optique/core/constructs";
 import { message, optionName } from "@optique/core/message";
 import { map, multiple, withDefault } from "@optique/core/modifiers";

@@ -9,8 +9,6 @@ import { message, optionNames, text } from "@optique/core/message";
 import type { Parser } from "@optique/core/parser";
 import { run } from "@optique/run";
 
-export { checkRedisUrl, redactUrl } from "./redis_url.ts";
-
 /** A program's command line. */
 export interface CommandLine {
   /** Name of the program. */
@@ -37,9 +35,10 @@ export function readOptions<T>(
   { name, brief, version, parser, prefix, environment }: CommandLine,
   args: readonly string[],
 ): T {
+  const given = withEnvironment(args, prefix, environment);
   return run(parser as Parser<"sync", T, unknown>, {
     programName: name,
-    args: withEnvironment(args, prefix, environment),
+    args: given.length > 0 ? given : ["--"], // Of nothing at all it could not tell what is missing.
     brief: message`${text(brief)}`,
     footer: message`Every option can also come from the environment: ${
       text(`${prefix}${environment[0]?.name.toUpperCase()}`)

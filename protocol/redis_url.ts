@@ -1,3 +1,8 @@
+/**
+ * URLs of Redis servers, as relays and gateways take them.
+ *
+ * @module
+ */
 import { FormatError } from "./errors.ts";
 
 /**

@@ -69,7 +69,7 @@ export class ConnectedSession {
   /** When the kernel last took something, or had nothing left to take. */
   #progress = Date.now();
   /** Wakes who waits for the kernel, or for the backlog to shrink. */
-  readonly #waiting: (() => void)[] = [];
+  readonly #waiting = new Set<() => void>();
   #stopWatching = () => {};
   /** Settles when the mailbox is not being read. */
   #reading: Promise<void>;
@@ -108,6 +108,11 @@ export class ConnectedSession {
   /** Whether it is connected, and not about to be disconnected. */
   get open(): boolean {
     return this.#end === undefined && this.#socket.readyState === 1;
+  }
+
+  /** Whether it is disconnected for what it did: then what it sends besides does not count. */
+  get expelled(): boolean {
+    return this.#end === "closed";
   }
 
   /** Whether messages for it go straight to its socket now. */
@@ -185,11 +190,20 @@ export class ConnectedSession {
   }
 
   #wake(): void {
-    for (const wake of this.#waiting.splice(0)) wake();
+    for (const wake of [...this.#waiting]) wake();
   }
 
-  #woken(): Promise<void> {
-    return new Promise((resolve) => this.#waiting.push(resolve));
+  /** Waits until something may have changed, or for so many milliseconds. */
+  #woken(longest: number): Promise<void> {
+    return new Promise((resolve) => {
+      const wake = () => {
+        clearTimeout(timer);
+        this.#waiting.delete(wake);
+        resolve();
+      };
+      const timer = setTimeout(wake, longest);
+      this.#waiting.add(wake);
+    });
   }
 
   /** Sends what comes from now on through the mailbox. */
@@ -218,7 +232,7 @@ export class ConnectedSession {
         this.#wake();
       } catch (error) {
         this.#storeFailed("can't be read", error);
-        await pause(STORE_RETRY);
+        await this.#woken(STORE_RETRY);
       }
     }
     if (!this.#direct) return;
@@ -238,7 +252,7 @@ export class ConnectedSession {
         break;
       }
       if (idle > STALLED_TIME) this.#wake(); // Nobody need wait for it.
-      await Promise.race([this.#woken(), pause(LOOK_INTERVAL)]);
+      await this.#woken(LOOK_INTERVAL);
     }
     return this.open;
   }
@@ -249,7 +263,7 @@ export class ConnectedSession {
     while (
       this.open && !this.#direct && this.#backlog >= MAX_BACKLOG &&
       Date.now() - this.#progress <= STALLED_TIME
-    ) await this.#woken();
+    ) await this.#woken(STALLED_TIME);
   }
 
   #storeFailed(what: string, error: unknown): void {
@@ -317,8 +331,4 @@ export class ConnectedSession {
       });
     }
   }
-}
-
-function pause(milliseconds: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, milliseconds));
 }

@@ -4,6 +4,12 @@
  * @module
  */
 export {
+  type FederatedEnvelope,
+  type FederationQueue,
+  FederationQueueFullError,
+  MAX_FEDERATED,
+} from "./federation/queue.ts";
+export {
   type Mailbox,
   MailboxFullError,
   MAX_QUEUED,
@@ -12,7 +18,11 @@ export {
   type QueuedEnvelope,
 } from "./mailbox.ts";
 export { MAX_MESSAGE, Relay, type RelayOptions } from "./relay.ts";
+export { SqliteFederationQueue } from "./sqlite/federation_queue.ts";
+export { SqliteMailbox } from "./sqlite/mailbox.ts";
+export { RedisStore } from "./redis/store.ts";
 export { SqliteStore } from "./sqlite/store.ts";
+export type { Replicas } from "./replicas.ts";
 export type { Store } from "./store.ts";
 
 if (import.meta.main) {

@@ -1,5 +1,6 @@
 import { FormatError } from "@rmb/protocol";
-import { checkRedisUrl, parsed, readOptions } from "@rmb/protocol/program";
+import { parsed, readOptions } from "@rmb/protocol/program";
+import { checkRedisUrl } from "@rmb/protocol/redis-url";
 import { object, or, seq } from "@optique/core/constructs";
 import { message } from "@optique/core/message";
 import { map, multiple, optional, withDefault } from "@optique/core/modifiers";
@@ -70,8 +71,10 @@ const parser = object({
         description:
           message`Most messages, and bytes of them, that a twin may send in a minute. Default: any.`,
       }),
-      argument(integer({ metavar: "COUNT", min: 1 })),
-      argument(integer({ metavar: "SIZE", min: 1 })),
+      argument(integer({ metavar: "COUNT", min: 1 }), {
+        description: message`Messages, of --limit.`,
+      }),
+      argument(integer({ metavar: "SIZE", min: 1 }), { description: message`Bytes, of --limit.` }),
     ),
     ([, count, size]) => ({ count, size }),
   )),

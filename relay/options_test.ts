@@ -7,8 +7,12 @@ const DEFAULTS = {
   domains: ["relay.test"],
   twins: "twins.json",
   listen: { hostname: "::", port: 8080 },
-  store: "rmb-relay.db",
+  store: { data: "rmb-relay.db" },
+  rankerPeriod: 3600,
+  workers: 100,
+  userPerWorker: 1000,
   maxMessage: 64 * 1024 * 1024,
+  federationScheme: "https",
   verbosity: 0,
 };
 
@@ -41,15 +45,29 @@ function run(...args: string[]) {
 }
 
 Deno.test("parseOptions() reads long and short names, and has defaults for the rest", async () => {
-  const all = ["--listen", "127.0.0.1:80", "--data", "x.db", "--max-message", "1000", "--debug"];
-  const short = ["-m", "a", "-m", "b:81", "--twins", "t", "-l", "[::1]:0", "-d", "-d"];
+  const all = [
+    ...["--listen", "127.0.0.1:80", "--data", "x.db", "--limit", "100", "5000", "--debug"],
+    ...["--ranker-period", "60", "--workers", "2", "--user-per-worker", "3"],
+    ...["--max-message", "1000", "--tls-cert", "c.pem", "--tls-key", "k.pem"],
+    ...["--federation-scheme", "http"],
+  ];
+  const short = [
+    ...["-m", "a", "-m", "b:81", "--twins", "t", "-l", "[::1]:0", "-r", "redis://h:1/2"],
+    ...["-p", "60", "-w", "2", "-u", "3", "-d", "-d"],
+  ];
   assert.deepEqual(await read({ args: NEEDED }, { args: [...NEEDED, ...all] }, { args: short }), [
     DEFAULTS,
     {
       ...DEFAULTS,
       listen: { hostname: "127.0.0.1", port: 80 },
-      store: "x.db",
+      store: { data: "x.db" },
+      rateLimit: { count: 100, size: 5000 },
+      rankerPeriod: 60,
+      workers: 2,
+      userPerWorker: 3,
       maxMessage: 1000,
+      tls: { cert: "c.pem", key: "k.pem" },
+      federationScheme: "http",
       verbosity: 1,
     },
     {
@@ -57,6 +75,10 @@ Deno.test("parseOptions() reads long and short names, and has defaults for the r
       domains: ["a", "b:81"],
       twins: "t",
       listen: { hostname: "::1", port: 0 },
+      store: { redis: "redis://h:1/2" },
+      rankerPeriod: 60,
+      workers: 2,
+      userPerWorker: 3,
       verbosity: 2,
     },
   ]);
@@ -72,7 +94,14 @@ Deno.test("parseOptions() takes from the environment what arguments leave out", 
     RMB_RELAY_DOMAIN: "a b:81",
     RMB_RELAY_TWINS: "t",
     RMB_RELAY_LISTEN: "[::1]:81",
-    RMB_RELAY_DATA: "x.db",
+    RMB_RELAY_REDIS: "redis://h",
+    RMB_RELAY_LIMIT: "100 5000",
+    RMB_RELAY_RANKER_PERIOD: "60",
+    RMB_RELAY_WORKERS: "2",
+    RMB_RELAY_USER_PER_WORKER: "3",
+    RMB_RELAY_TLS_CERT: "c.pem",
+    RMB_RELAY_TLS_KEY: "k.pem",
+    RMB_RELAY_FEDERATION_SCHEME: "http",
     RMB_RELAY_MAX_MESSAGE: "1000",
     RMB_RELAY_DEBUG: "1",
   };
@@ -80,13 +109,26 @@ Deno.test("parseOptions() takes from the environment what arguments leave out", 
     domains: ["a", "b:81"],
     twins: "t",
     listen: { hostname: "::1", port: 81 },
-    store: "x.db",
+    store: { redis: "redis://h" },
+    rateLimit: { count: 100, size: 5000 },
+    rankerPeriod: 60,
+    workers: 2,
+    userPerWorker: 3,
     maxMessage: 1000,
+    tls: { cert: "c.pem", key: "k.pem" },
+    federationScheme: "http",
     verbosity: 1,
   };
-  assert.deepEqual(await read({ env }, { env, args: ["-m", "c", "--twins=u"] }), [
+  const args = ["-m", "c", "--twins=u", "--data", "x.db", "--limit", "1", "2"];
+  assert.deepEqual(await read({ env }, { env, args }), [
     given,
-    { ...given, domains: ["c"], twins: "u" },
+    {
+      ...given,
+      domains: ["c"],
+      twins: "u",
+      store: { data: "x.db" },
+      rateLimit: { count: 1, size: 2 },
+    },
   ]);
 });
 
@@ -99,6 +141,7 @@ Deno.test("rmb-relay answers --help and --version", async () => {
 
 Deno.test("rmb-relay ends with 2 and says what is wrong with its arguments", async () => {
   const cases: [string[], RegExp][] = [
+    [[], /--domain is missing/],
     [["--twins", "t"], /--domain is missing/],
     [["--domain", "a"], /--twins is missing/],
     [[...NEEDED, "--listen", "localhost"], /Cannot listen on "localhost": expected host:port/],
@@ -106,6 +149,10 @@ Deno.test("rmb-relay ends with 2 and says what is wrong with its arguments", asy
     [[...NEEDED, "--listen", ":65536"], /Cannot listen on ":65536"/],
     [[...NEEDED, "--max-message", "0"], /--max-message/],
     [[...NEEDED, "--max-message", "67108865"], /--max-message/],
+    [[...NEEDED, "--limit", "5"], /--limit|SIZE/],
+    [[...NEEDED, "--redis", "http://x"], /Cannot use the Redis URL/],
+    [[...NEEDED, "--redis", "redis://x", "--data", "x.db"], /--redis|--data/],
+    [[...NEEDED, "--tls-cert", "c.pem"], /--tls-key/],
     [[...NEEDED, "--nonsense"], /--nonsense/],
   ];
   for (const [args, reason] of cases) {

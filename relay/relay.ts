@@ -5,6 +5,7 @@ import type { Duplex } from "node:stream";
 import { admit } from "./admission.ts";
 import { Federation } from "./federation/federation.ts";
 import { Inbound } from "./federation/inbound.ts";
+import { FederationMetrics } from "./federation/metrics.ts";
 import { Heartbeat } from "./heartbeat.ts";
 import { RelayMetrics } from "./metrics.ts";
 import { RateLimit, type RateLimitOptions } from "./rate_limit.ts";
@@ -21,6 +22,9 @@ export const MAX_MESSAGE = 64 * 1024 * 1024;
 
 /** Most sessions at once by default. */
 export const MAX_SESSIONS = 100_000;
+
+/** How long a failure of another relay counts against it by default, in seconds. */
+const RANKER_PERIOD = 3600;
 
 /** What a {@linkcode Relay} is made from. */
 export interface RelayOptions {
@@ -86,17 +90,17 @@ export class Relay implements AsyncDisposable {
       store,
       metrics: this.#metrics,
       rateLimit: rateLimit && new RateLimit(rateLimit),
-      federate: (envelope) => this.#federation.send(envelope),
+      federate: (envelope, sender) => this.#federation.send(envelope, sender),
     });
     this.#federation = new Federation({
       domains,
       registry: this.#lookUps,
       queue: store.federation,
       scheme: options.federationScheme ?? "https",
-      rankerPeriod: options.rankerPeriod,
-      metrics: this.#metrics.registry,
+      rankerPeriod: options.rankerPeriod ?? RANKER_PERIOD,
+      metrics: new FederationMetrics(this.#metrics.registry),
       answer: (session, bytes) => this.#router.answer(session, bytes),
-      deliver: (envelope, routing) => this.#router.accept(envelope, routing),
+      deliverHere: (envelope, routing) => this.#router.takeBack(envelope, routing),
     });
     this.#inbound = new Inbound({
       domains,
@@ -197,13 +201,23 @@ export class Relay implements AsyncDisposable {
   async #answer(request: IncomingMessage): Promise<Answer> {
     const { method, url = "" } = request;
     const [path] = url.split("?", 1);
-    if (method === "POST" && path === "/") return await this.#inbound.answer(request);
+    if (method === "POST" && path === "/") return await this.#receive(request);
     if (method === "GET" || method === "HEAD") {
       if (path === "/metrics") return await this.#metrics.scrape();
       if (path === "/health") return this.#health();
       if (path === "/health/live") return { status: 200, body: "alive\n" };
     }
     return { status: 404, body: "page not found\n" };
+  }
+
+  /** Takes a message from another relay. */
+  async #receive(request: IncomingMessage): Promise<Answer> {
+    const declared = request.headers["content-length"];
+    const { status, reason } = await this.#inbound.receiveBody(
+      request,
+      declared === undefined ? undefined : Number(declared),
+    );
+    return { status, body: reason && `${reason}\n` };
   }
 
   /** Whether it can do its work: then clients may be sent to it. */

@@ -1,9 +1,8 @@
 import { getLogger } from "@logtape/logtape";
 import {
-  decodeEnvelope,
-  formatHex,
   formatSession,
   readRouting,
+  RmbError,
   type Routing,
   sameSession,
   type Session,
@@ -13,7 +12,9 @@ import {
 } from "@rmb/protocol";
 import { errorAnswer, pongAnswer } from "./answers.ts";
 import { ConnectedSession } from "./connected_session.ts";
+import type { Acceptance } from "./federation/inbound.ts";
 import { FederationQueueFullError } from "./federation/queue.ts";
+import { logMessage } from "./log_message.ts";
 import { MailboxFullError } from "./mailbox.ts";
 import type { RelayMetrics } from "./metrics.ts";
 import { compact } from "./outbox.ts";
@@ -42,9 +43,6 @@ const OFFLINE = "destination offline";
 /** Seconds after which an answer of the relay's own need not be delivered any more. */
 const ANSWER_TIME = 300;
 
-/** How many bytes of an encrypted payload are logged when everything is. */
-const LOGGED_CIPHER = 32;
-
 /** What a router is made from. */
 export interface RouterOptions {
   /** Domains of this relay, as twins name it. */
@@ -55,11 +53,8 @@ export interface RouterOptions {
   /** What twins may send. */
   readonly rateLimit: RateLimit | undefined;
   /** Takes an envelope for a twin of other relays; settles when it is stored. */
-  readonly federate: (envelope: Uint8Array) => Promise<void>;
+  readonly federate: (envelope: Uint8Array, sender: number) => Promise<void>;
 }
-
-/** What became of an envelope that another relay brought. */
-export type Accepted = "taken" | "offline" | "full" | "failed";
 
 /** A message on its way. */
 interface Message {
@@ -125,7 +120,7 @@ export class Router {
     logger.info("session {session} connected", { session: name });
 
     socket.on("message", (data, isBinary) => {
-      if (!connected.open) return; // What came behind the reason to close it does not count.
+      if (connected.expelled) return;
       if (isBinary) this.#receive(connected, data as Uint8Array);
       else connected.close("closed", 1003, "text is not of this protocol");
     });
@@ -154,7 +149,7 @@ export class Router {
   }
 
   /** Takes an envelope that another relay brought for a twin of this one. */
-  async accept(envelope: Uint8Array, routing: Routing): Promise<Accepted> {
+  async accept(envelope: Uint8Array, routing: Routing): Promise<Acceptance> {
     const name = formatSession(routing.destination);
     const expires = routing.timestamp + routing.expiration;
     this.#count(envelope);
@@ -174,6 +169,20 @@ export class Router {
       this.#storeFailed(error);
       return "failed";
     }
+  }
+
+  /**
+   * Takes a message of this relay's own sessions that was to go to another relay, when its destination
+   * has come to this one meanwhile.
+   *
+   * @throws {RmbError} if it can't be taken now.
+   */
+  async takeBack(envelope: Uint8Array, routing: Routing): Promise<void> {
+    const acceptance = await this.accept(envelope, routing);
+    if (acceptance === "taken") return;
+    if (acceptance !== "offline") throw new RmbError(`a message can't be taken: ${acceptance}`);
+    if (routing.kind !== "request") return;
+    this.answer(routing.source, errorAnswer(routing, routing.source, OFFLINE));
   }
 
   /** Sends an answer of the relay's own to a session, wherever that is. */
@@ -205,7 +214,7 @@ export class Router {
       return this.#refuse(sender, routing, "message with missing destination");
     }
     this.#count(bytes);
-    if (this.#logsMessages) logMessage(routing, bytes);
+    if (this.#logsMessages) logMessage(logger, routing, bytes);
 
     const name = formatSession(routing.destination);
     const lookUp = this.#lookUps.get(name);
@@ -240,8 +249,10 @@ export class Router {
       if (connected?.open) {
         this.#deliver(connected, message);
       } else if (way === "federate") {
-        this.#await(this.#options.federate(bytes), message);
+        if (this.#logsMessages) logger.debug("{uid} waits for another relay", { uid: routing.uid });
+        this.#await(this.#options.federate(bytes, sender.session.twin), message);
       } else if (way === "queue" && (elsewhere || !failFast(message))) {
+        if (this.#logsMessages) logger.debug("{uid} waits in the mailbox", { uid: routing.uid });
         const expires = routing.timestamp + routing.expiration;
         this.#await(this.#options.store.mailbox.append(name, bytes, expires), message);
       } else {
@@ -384,24 +395,4 @@ function keep(sender: ConnectedSession, bytes: Uint8Array): Message {
 /** Whether a token stands in tags, where tokens are divided by commas and white space. */
 function hasTag(tags: string | undefined, token: string): boolean {
   return tags !== undefined && tags.includes(token) && tags.split(/[\s,]+/).includes(token);
-}
-
-/** Logs a message as the relay sees it; what is not encrypted of its payload stays out of the log. */
-function logMessage(routing: Routing, bytes: Uint8Array): void {
-  const fields = {
-    kind: routing.kind ?? "nothing",
-    uid: routing.uid,
-    source: formatSession(routing.source),
-    destination: formatSession(routing.destination),
-    size: bytes.length,
-  };
-  logger.debug("{kind} {uid} from {source} to {destination}, {size} bytes", fields);
-  if (!logger.isEnabledFor("trace")) return;
-  const { payload } = decodeEnvelope(bytes);
-  if (payload.case !== "cipher") return;
-  logger.trace("payload of {kind} {uid}: {cipher}, {length} bytes", {
-    ...fields,
-    cipher: `${formatHex(payload.value.subarray(0, LOGGED_CIPHER))}…`,
-    length: payload.value.length,
-  });
 }

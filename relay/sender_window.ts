@@ -21,6 +21,7 @@ export class SenderWindow {
   #timer: ReturnType<typeof setTimeout> | undefined;
   /** Whether waiting longer was tried in vain. */
   #overrun = false;
+  #closed = false;
   readonly #socket: { pause(): void; resume(): void };
 
   /** @param socket What the sender is read from. */
@@ -46,7 +47,8 @@ export class SenderWindow {
     this.#refused = 0;
     this.#messages++;
     this.#bytes += size;
-    if (this.#isFull(1) && this.#timer === undefined && !this.#overrun) {
+    if (this.#closed || this.#overrun || this.#timer !== undefined) return true;
+    if (this.#isFull(1)) {
       this.#socket.pause();
       this.#timer = setTimeout(() => this.#resume(true), PAUSE_TIME);
     }
@@ -64,7 +66,7 @@ export class SenderWindow {
   close(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    this.#overrun = true;
+    this.#closed = true;
   }
 
   #isFull(share: number): boolean {

@@ -15,6 +15,8 @@ const REQUEST_TIME = 15_000;
 const LOOK_INTERVAL = 1000;
 /** How long a connection without a request is kept, in milliseconds: other relays use one again. */
 const KEEP_ALIVE = 60_000;
+/** How long requests under way may take when the server closes, in milliseconds. */
+const CLOSE_TIME = 3000;
 /** How long a client that was refused has to read why, in milliseconds. */
 const LINGER = 1000;
 /** Longest head of a request, in bytes: a token of 4 KiB and more fits. */
@@ -93,7 +95,8 @@ export class Server implements AsyncDisposable {
     };
     this.#server = options.tls === undefined
       ? http.createServer(settings)
-      : https.createServer({ ...settings, ...options.tls });
+      // Deno's WebSocket client offers HTTP/2 alone at first, and would be turned away: no ALPN then.
+      : https.createServer({ ...settings, ...options.tls, ALPNProtocols: [] });
     this.#server.on("request", (request, response) => void this.#serve(request, response));
     this.#server.on("upgrade", (request, connection, head) => {
       void this.#upgrade(request, connection, head);
@@ -139,11 +142,13 @@ export class Server implements AsyncDisposable {
     (this.#server as https.Server).setSecureContext(tls);
   }
 
-  /** Takes no more connections, and waits until the requests under way are answered. */
+  /** Takes no more connections, and waits until those there are closed; not for long. */
   async [Symbol.asyncDispose](): Promise<void> {
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
     this.#server.closeIdleConnections();
+    const timer = setTimeout(() => this.#server.closeAllConnections(), CLOSE_TIME);
     await closed;
+    clearTimeout(timer);
   }
 
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -154,7 +159,7 @@ export class Server implements AsyncDisposable {
     // Nobody reads the rest of a request that was refused.
     if (!request.complete) response.setHeader("connection", "close");
     response.writeHead(status, {
-      "content-type": type,
+      ...(body !== "" && { "content-type": type }),
       "content-length": new TextEncoder().encode(body).length,
     });
     response.end(request.method === "HEAD" ? undefined : body);

@@ -34,9 +34,11 @@ export class TlsFiles {
 
   /** Calls back when the files have changed, until it is disposed of. */
   watch(onChange: (keys: TlsKeys) => void): Disposable {
+    let watching = true;
     const timer = setInterval(async () => {
       try {
         const keys = await readKeys(this.#paths);
+        if (!watching) return;
         if (keys.cert === this.#keys.cert && keys.key === this.#keys.key) return;
         onChange(keys);
         this.#keys = keys;
@@ -47,7 +49,12 @@ export class TlsFiles {
         });
       }
     }, LOOK_INTERVAL);
-    return { [Symbol.dispose]: () => clearInterval(timer) };
+    return {
+      [Symbol.dispose]() {
+        watching = false;
+        clearInterval(timer);
+      },
+    };
   }
 }
 

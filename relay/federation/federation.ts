@@ -2,15 +2,18 @@ import { getLogger } from "@logtape/logtape";
 import { readRouting, type Routing, type Session, unixNow } from "@rmb/protocol";
 import { errorAnswer } from "../answers.ts";
 import { type HeldMessage, type Lane, Lanes } from "./lanes.ts";
-import type { FederationQueue } from "./queue.ts";
+import { type FederationQueue, FederationQueueFullError, MAX_FEDERATED } from "./queue.ts";
 import { type Failed, type FederationTimes, Sender, type SenderOptions } from "./sender.ts";
 import { jittered, Waits } from "./waits.ts";
 
 const logger = getLogger(["rmb", "relay", "federation"]);
 
-/** How many messages are taken from the queue at once, and held at most, about. */
+/** How many messages are taken from the queue at once. */
 const TAKE_COUNT = 100;
-const MAX_HELD = 20_000;
+/** How many are held at most, about: as many as a queue has room for, or one dead relay would do. */
+const MAX_HELD = MAX_FEDERATED;
+/** How many of one twin's are: one twin must not take all the room. */
+const MAX_OF_TWIN = 10_000;
 
 /** Who waits for a paused relay looks up its destination again after so many times between tries. */
 const PAUSED_RETRIES = 10;
@@ -63,10 +66,15 @@ export class Federation implements AsyncDisposable {
    * Sends a message to a relay of its destination.
    *
    * @param envelope Its bytes, which must not be changed any more.
+   * @param sender Id of the twin that sends it.
    * @returns When it is stored so that it survives this process.
-   * @throws {FederationQueueFullError} if too many messages wait.
+   * @throws {FederationQueueFullError} if too many messages wait, of all twins or of this one.
    */
-  send(envelope: Uint8Array): Promise<void> {
+  send(envelope: Uint8Array, sender: number): Promise<void> {
+    if (this.#lanes.countOf(sender) >= MAX_OF_TWIN) {
+      const reason = `${MAX_OF_TWIN} messages of twin ${sender} wait to go to other relays`;
+      return Promise.reject(new FederationQueueFullError(reason));
+    }
     return this.#options.queue.push(envelope);
   }
 

@@ -33,7 +33,7 @@ export interface InboundAnswer {
 /** What an inbound is made from. */
 export interface InboundOptions {
   /** Says who the senders are, and which relays the destinations have. */
-  readonly registry: TwinRegistry;
+  readonly registry: Pick<TwinRegistry, "twin">;
   /** Domains of this relay, as twins name it. */
   readonly domains: readonly string[];
   /** Longest message taken, in bytes. */

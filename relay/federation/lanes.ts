@@ -19,6 +19,8 @@ export interface HeldMessage {
   readonly size: number;
   /** Unix time in seconds from which on it need not be sent. */
   readonly expires: number;
+  /** Id of the twin that sent it. */
+  readonly sender: number;
   /** Whether someone waits to hear of it. */
   readonly isRequest: boolean;
   /** Its bytes, if they are in memory. */
@@ -39,6 +41,8 @@ export class Lanes {
   readonly #lanes = new Map<string, Lane>();
   readonly #running = new Set<Promise<void>>();
   #count = 0;
+  /** How many of them are a twin's; none for 0. */
+  readonly #counts = new Map<number, number>();
   #bytes = 0;
 
   /**
@@ -49,6 +53,11 @@ export class Lanes {
    */
   constructor(advance: (lane: Lane) => Promise<boolean>) {
     this.#advance = advance;
+  }
+
+  /** How many messages of a twin are held. */
+  countOf(sender: number): number {
+    return this.#counts.get(sender) ?? 0;
   }
 
   /** How many messages are held. */
@@ -66,11 +75,13 @@ export class Lanes {
     const message: HeldMessage = {
       id,
       size: envelope.length,
+      sender: source.twin,
       expires: Math.min(timestamp + expiration, unixNow() + MAX_HELD_TIME),
       isRequest: kind === "request",
       bytes: undefined,
     };
     this.#count++;
+    this.#counts.set(source.twin, this.countOf(source.twin) + 1);
     if (this.#bytes + message.size <= MAX_BYTES) {
       this.#bytes += message.size;
       message.bytes = envelope;
@@ -92,6 +103,9 @@ export class Lanes {
     this.forgetBytes(message);
     lane.messages.splice(lane.messages.indexOf(message), 1);
     this.#count--;
+    const count = this.countOf(message.sender) - 1;
+    if (count > 0) this.#counts.set(message.sender, count);
+    else this.#counts.delete(message.sender);
   }
 
   /** Keeps of a message only its id. */

@@ -29,7 +29,7 @@ export interface FederationTimes {
 /** What a sender is made from. */
 export interface SenderOptions {
   /** Says which relays a twin has. */
-  readonly registry: TwinRegistry;
+  readonly registry: Pick<TwinRegistry, "twin">;
   /** Domains of this relay, as twins name it. */
   readonly domains: readonly string[];
   /** How other relays are reached. */
@@ -64,6 +64,7 @@ export type Outcome =
 
 /** A try failed; another one may not. */
 export interface Failed {
+  /** It did. */
   readonly result: "failed";
   /** Whether any relay was asked. If not, all were paused, or the destination can't be looked up. */
   readonly asked: boolean;

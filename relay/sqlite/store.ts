@@ -15,9 +15,9 @@ export class SqliteStore implements Store {
   /** What waits to go to other relays. */
   readonly federation: SqliteFederationQueue;
   /** No other process has the file. */
-  readonly replicas = undefined;
+  readonly replicas: undefined = undefined;
   /** It can always be used. */
-  readonly failure = undefined;
+  readonly failure: undefined = undefined;
   readonly #database: DatabaseSync;
 
   /**

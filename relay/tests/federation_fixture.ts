@@ -59,7 +59,7 @@ export class FederationFixture implements AsyncDisposable {
 
   /** Sends a message to a twin. */
   send(uid: string, twin: number, sent: Sent = {}): Promise<void> {
-    return this.#federation.send(encodeMessage(uid, twin, sent));
+    return this.#federation.send(encodeMessage(uid, twin, sent), 7);
   }
 
   /** Stops the federation. */

@@ -1,0 +1,243 @@
+import type { Buffer } from "node:buffer";
+import {
+  type FederatedEnvelope,
+  type FederationQueue,
+  FederationQueueFullError,
+  MAX_FEDERATED,
+} from "../federation/queue.ts";
+import { type Connection, RedisLostError } from "./connection.ts";
+import { FEDERATION_GROUP as GROUP, FEDERATION_STREAM as STREAM, FULL, script } from "./scripts.ts";
+import { RefusedError, type Writer } from "./writer.ts";
+
+/** How long Redis waits for entries, in milliseconds. */
+const BLOCK_TIME = 2000;
+/** How often it is looked for entries of relays that have ended, in milliseconds. */
+const SWEEP_INTERVAL = 3000;
+/** Idle time after which entries of a relay that is not of ours are taken, in milliseconds. */
+const FOREIGN_IDLE = 60_000;
+/** Wait after Redis refused, in milliseconds. */
+const REFUSED_TIME = 1000;
+/** How often Redis is told to stop waiting until it does, in milliseconds. */
+const UNBLOCK_INTERVAL = 5;
+
+/** What relays of ours are called as consumers: others are numbered. */
+function consumerName(id: string): string {
+  return `relay-${id}`;
+}
+
+/**
+ * Takes over entries of consumers that have ended. Relays of ours (`relay-` and a UUID) have when their
+ * heartbeat has; others when they have done nothing with an entry for long. And those of this relay
+ * whose bytes it has never got, because it lost its connection then.
+ *
+ * ARGV: consumer, count, idle time for others, then the ids that this relay has. Returns entries.
+ */
+const SWEEP = script(`
+local me, count, held, ids = ARGV[1], tonumber(ARGV[2]), {}, {}
+for i = 4, #ARGV do held[ARGV[i]] = true end
+for _, fields in ipairs(redis.call('XINFO', 'CONSUMERS', '${STREAM}', '${GROUP}')) do
+  local consumer = {}
+  for i = 1, #fields, 2 do consumer[fields[i]] = fields[i + 1] end
+  local name = consumer.name
+  local relay = string.match(name, '^relay%-(%x+%-%x+%-%x+%-%x+%-%x+)$')
+  if name == me or not relay or redis.call('EXISTS', 'rmb:relay:' .. relay) == 0 then
+    local idle = not relay and ARGV[3] or 0
+    local from, left = '-', count
+    while left > 0 and consumer.pending > 0 do
+      local page = redis.call('XPENDING', '${STREAM}', '${GROUP}', 'IDLE', idle, from, '+', 100, name)
+      for _, entry in ipairs(page) do
+        if left > 0 and not (name == me and held[entry[1]]) then
+          ids[#ids + 1] = entry[1]
+          left = left - 1
+        end
+      end
+      if #page < 100 then break end
+      from = '(' .. page[100][1]
+    end
+    if relay and name ~= me and consumer.pending == 0 then
+      redis.call('XGROUP', 'DELCONSUMER', '${STREAM}', '${GROUP}', name)
+    end
+  end
+end
+if #ids == 0 then return {} end
+local function parts(id)
+  local ms, number = string.match(id, '(%d+)-(%d+)')
+  return tonumber(ms), tonumber(number)
+end
+table.sort(ids, function(a, b)
+  local ms, number = parts(a)
+  local otherMs, otherNumber = parts(b)
+  return ms < otherMs or ms == otherMs and number < otherNumber
+end)
+return redis.call('XCLAIM', '${STREAM}', '${GROUP}', me, 0, unpack(ids, 1, math.min(count, #ids)))
+`);
+
+/** An entry as Redis answers: its id, and its fields and values by turns; null when it was deleted. */
+type Entry = [id: Buffer, fields: Buffer[]] | null;
+
+/**
+ * The {@linkcode FederationQueue} in a `RedisStore`: the stream of protocol.md §7, which relays of the
+ * Rust implementation may work on too. Each envelope is taken by one relay; when that ends, by another.
+ */
+export class RedisFederationQueue implements FederationQueue, AsyncDisposable {
+  readonly #consumer: string;
+  /** For what waits. */
+  readonly #connection: Connection;
+  readonly #control: Connection;
+  readonly #writer: Writer;
+  /** What was taken and not removed. */
+  readonly #held = new Set<string>();
+  /** Settles when nobody takes any. */
+  #taking: Promise<void> = Promise.resolve();
+  #sweepAt = 0;
+  #disposed = false;
+
+  /**
+   * @param id That of this relay, which has a heartbeat.
+   * @param connection A connection of its own, which it disposes of.
+   * @param control Another one, for what can't be said over one that waits.
+   */
+  constructor(id: string, connection: Connection, control: Connection, writer: Writer) {
+    this.#consumer = consumerName(id);
+    this.#connection = connection;
+    this.#control = control;
+    this.#writer = writer;
+  }
+
+  /** Adds an envelope at the end. While Redis is lost, it waits in memory. */
+  async push(envelope: Uint8Array): Promise<void> {
+    try {
+      await this.#writer.write({ kind: "push", envelope });
+    } catch (error) {
+      if (!(error instanceof RefusedError && error.message === FULL)) throw error;
+      throw new FederationQueueFullError(`${MAX_FEDERATED} messages wait for other relays`);
+    }
+  }
+
+  /** Takes the oldest envelopes that nobody has taken, and those of relays that have ended. */
+  async take(count: number, signal: AbortSignal): Promise<FederatedEnvelope[]> {
+    const before = this.#taking;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#taking = promise;
+    try {
+      await raceAbort(before, signal);
+      return await this.#take(count, signal);
+    } finally {
+      before.then(resolve);
+    }
+  }
+
+  /** Takes envelopes; nobody else does meanwhile. */
+  async #take(count: number, signal: AbortSignal): Promise<FederatedEnvelope[]> {
+    while (!signal.aborted && !this.#disposed) {
+      try {
+        await raceAbort(this.#connection.connected, signal);
+        if (signal.aborted) break;
+        const entries = await this.#sweep(count) ?? await this.#read(count, signal);
+        const taken: FederatedEnvelope[] = [];
+        for (const entry of entries) {
+          if (entry === null) continue;
+          const id = entry[0].toString();
+          const envelope = messageOf(entry[1]);
+          if (envelope === undefined) await this.remove([id]);
+          else taken.push({ id, envelope });
+        }
+        if (taken.length > 0 && signal.aborted) break; // The next one who takes finds them.
+        for (const { id } of taken) this.#held.add(id as string);
+        if (taken.length > 0) return taken;
+      } catch (error) {
+        if (error instanceof RedisLostError) continue;
+        if (!await this.#makeGroup(error as Error)) await pause(REFUSED_TIME, signal);
+      }
+    }
+    this.#sweepAt = 0;
+    return [];
+  }
+
+  /** Reads an envelope again that was taken. */
+  async read(id: FederatedEnvelope["id"]): Promise<Uint8Array | undefined> {
+    const [entry] = await this.#control.send<Entry[]>("XRANGE", STREAM, `${id}`, `${id}`);
+    return entry ? messageOf(entry[1]) : undefined;
+  }
+
+  /** Removes envelopes that were taken and are done with. */
+  async remove(ids: readonly FederatedEnvelope["id"][]): Promise<void> {
+    if (ids.length === 0) return;
+    await this.#writer.write({ kind: "finish", ids: ids.map(String) });
+    for (const id of ids) this.#held.delete(String(id));
+  }
+
+  /** Takes nothing any more. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#disposed = true;
+    await this.#connection[Symbol.asyncDispose]();
+  }
+
+  /** Looks for entries of relays that have ended, if it is time to; undefined if there are none. */
+  async #sweep(count: number): Promise<Entry[] | undefined> {
+    if (Date.now() < this.#sweepAt) return undefined;
+    const args = [this.#consumer, `${count}`, `${FOREIGN_IDLE}`, ...this.#held];
+    const entries = await this.#connection.run<Entry[]>(SWEEP, [], ...args);
+    if (entries.length > 0) return entries;
+    this.#sweepAt = Date.now() + SWEEP_INTERVAL;
+    return undefined;
+  }
+
+  /** Waits for entries that nobody has taken. */
+  async #read(count: number, signal: AbortSignal): Promise<Entry[]> {
+    if (signal.aborted) return [];
+    let unblocking: ReturnType<typeof setInterval> | undefined;
+    const unblock = () => {
+      unblocking = setInterval(
+        () => this.#control.send("CLIENT", "UNBLOCK", this.#connection.id).catch(() => {}),
+        UNBLOCK_INTERVAL,
+      );
+    };
+    signal.addEventListener("abort", unblock);
+    try {
+      const streams = await this.#connection.send<[Buffer, Entry[]][] | null>(
+        ...["XREADGROUP", "GROUP", GROUP, this.#consumer, "COUNT", `${count}`],
+        ...["BLOCK", `${BLOCK_TIME}`, "STREAMS", STREAM, ">"],
+      );
+      return streams?.[0]?.[1] ?? [];
+    } finally {
+      signal.removeEventListener("abort", unblock);
+      clearInterval(unblocking);
+    }
+  }
+
+  /** Makes the stream and its group, if that is what an error asks for; returns whether they are there. */
+  async #makeGroup({ message }: Error): Promise<boolean> {
+    if (!/^(NOGROUP|UNBLOCKED)|no such key/.test(message)) return false;
+    try {
+      await this.#connection.send("XGROUP", "CREATE", STREAM, GROUP, "0", "MKSTREAM");
+      return true;
+    } catch (error) {
+      return (error as Error).message.startsWith("BUSYGROUP"); // Another relay has.
+    }
+  }
+}
+
+/** Waits for a promise, or until a signal is aborted. */
+async function raceAbort(promise: Promise<unknown>, signal: AbortSignal): Promise<void> {
+  const { promise: aborted, resolve } = Promise.withResolvers<void>();
+  const abort = () => resolve();
+  signal.addEventListener("abort", abort);
+  if (!signal.aborted) await Promise.race([promise, aborted]);
+  signal.removeEventListener("abort", abort);
+}
+
+/** Waits for a while, or until a signal is aborted. */
+async function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const timer = setTimeout(resolve, milliseconds);
+  await raceAbort(promise, signal);
+  clearTimeout(timer);
+}
+
+function messageOf(fields: readonly Buffer[]): Uint8Array | undefined {
+  for (let i = 0; i + 1 < fields.length; i += 2) {
+    if (fields[i]!.toString() === "msg") return fields[i + 1];
+  }
+  return undefined;
+}
