@@ -2,27 +2,40 @@
  * Measures the relay, each thing beside the least that anyone could do it with, in turns so that all have
  * the same machine. Linux only: CPU time and memory are read from /proc. Prints Markdown.
  *
- *     deno task bench                       all of it: about 8 minutes
- *     deno task bench forwarding sqlite    some of it
+ *     deno task bench                          all of it: about 8 minutes
+ *     deno task bench forwarding idle          some of it
+ *     deno task bench redis --redis URL        with a Redis that runs already
  */
 import { benchCryptography } from "./cryptography.ts";
+import { benchFederation } from "./federation.ts";
 import { benchForwarding } from "./forwarding.ts";
+import { benchIdle } from "./idle.ts";
+import { benchRedis } from "./redis.ts";
 import { benchSqlite } from "./storing.ts";
 
-const BENCHMARKS: Readonly<Record<string, () => Promise<void>>> = {
+const args = [...Deno.args];
+const at = args.indexOf("--redis");
+const [, redis] = at < 0 ? [] : args.splice(at, 2);
+
+const benchmarks: Readonly<Record<string, () => Promise<void>>> = {
   forwarding: benchForwarding,
   sqlite: benchSqlite,
+  redis: () => benchRedis(redis),
+  federation: benchFederation,
+  idle: benchIdle,
   cryptography: benchCryptography,
 };
 
-const names = Deno.args.length > 0 ? Deno.args : Object.keys(BENCHMARKS);
-const unknown = names.filter((name) => !(name in BENCHMARKS));
+const names = args.length > 0 ? args : Object.keys(benchmarks);
+const unknown = names.filter((name) => !(name in benchmarks));
 if (unknown.length > 0) {
-  console.error(`No benchmark "${unknown}": there are ${Object.keys(BENCHMARKS).join(", ")}`);
+  console.error(`No benchmark "${unknown}": there are ${Object.keys(benchmarks).join(", ")}`);
   Deno.exit(2);
 }
 for (const name of names) {
   console.log(`\n## ${name}\n`);
-  await BENCHMARKS[name]!();
+  const start = performance.now();
+  await benchmarks[name]!();
+  console.error(`\n${name} took ${Math.round((performance.now() - start) / 1000)} s`);
 }
 Deno.exit(0);

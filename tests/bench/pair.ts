@@ -56,11 +56,13 @@ export class Pair implements Disposable {
  * Sends messages for some time, as fast as they arrive at the other end.
  *
  * @param window Most messages of each pair that are on their way.
+ * @param hold How long nothing is read at first, in milliseconds.
  */
 export async function saturate(
   pairs: readonly Pair[],
   seconds: number,
   window: number = windowOf(pairs),
+  hold = 0,
 ): Promise<void> {
   const end = performance.now() + seconds * 1000;
   await Promise.all(pairs.map(async (pair) => {
@@ -77,6 +79,7 @@ export async function saturate(
         }
       }
     })();
+    if (hold > 0) await new Promise((resolve) => setTimeout(resolve, hold));
     await receiveAll(pair, () => performance.now() >= end, () => wake());
     await sending;
   }));

@@ -35,12 +35,12 @@ const stored = await measure([process.pid], async () => {
 const delivered = await measure([process.pid], async () => {
   const removed = await Promise.all(streams.map(async (stream) => {
     let count = 0;
-    for (let last = "0";;) {
-      const command = ["XREAD", "COUNT", `${REMOVE}`, "STREAMS", stream, last];
-      const answer = await binary.sendCommand(command) as [Buffer, [Buffer, Buffer[]][]][] | null;
-      if (answer === null) return count;
-      const ids = answer[0]![1].map(([id]) => id.toString());
-      last = ids.at(-1)!;
+    for (let from = "-";;) {
+      const command = ["XRANGE", stream, from, "+", "COUNT", `${REMOVE}`];
+      const read = await binary.sendCommand(command) as [Buffer, Buffer[]][];
+      if (read.length === 0) return count;
+      const ids = read.map(([id]) => id.toString());
+      from = `(${ids.at(-1)}`;
       await client.sendCommand(["XDEL", stream, ...ids]);
       count += ids.length;
     }

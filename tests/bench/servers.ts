@@ -5,7 +5,8 @@ import { envelopeOfSize } from "./envelopes.ts";
 import { Pair } from "./pair.ts";
 import { RawSocket } from "./raw_socket.ts";
 
-const root = new URL("../../", import.meta.url).pathname;
+/** The folder of the project. */
+export const root = new URL("../../", import.meta.url).pathname;
 
 /** What all twins name as their relay unless a benchmark says otherwise. */
 const DOMAIN = "relay.test";
