@@ -129,13 +129,11 @@ export function withEnvironment(
     if (value === undefined || value === "") continue;
     if (flag) {
       if (value === "1" || value === "true") added.push(`--${name}`);
-    } else if (values) {
-      added.push(`--${name}`, ...value.trim().split(/\s+/));
-    } else {
-      for (const word of several ? value.trim().split(/\s+/) : [value]) {
-        added.push(`--${name}=${word}`);
-      }
+      continue;
     }
+    const words = several || values ? value.match(/\S+/g) ?? [] : [value];
+    if (!values) added.push(...words.map((word) => `--${name}=${word}`));
+    else if (words.length > 0) added.push(`--${name}`, ...words);
   }
   return [...added, ...args];
 }

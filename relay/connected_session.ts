@@ -71,6 +71,8 @@ export class ConnectedSession {
   /** Wakes who waits for the kernel, or for the backlog to shrink. */
   readonly #waiting = new Set<() => void>();
   #stopWatching = () => {};
+  /** Whether it was said that the mailbox can't be used. */
+  #complained = false;
   /** Settles when the mailbox is not being read. */
   #reading: Promise<void>;
 
@@ -135,8 +137,7 @@ export class ConnectedSession {
    *
    * @param envelope Its bytes, which must not be changed any more.
    * @param expires Unix time in seconds from which on it need not be delivered.
-   * @returns Undefined when the socket has it; else a promise of the mailbox's taking it, and of the
-   * client's keeping up if it reads at all.
+   * @returns Undefined when the socket has it; else a promise of the mailbox's taking it.
    */
   deliver(envelope: Uint8Array, expires: number): Promise<void> | undefined {
     if (this.direct) {
@@ -146,8 +147,15 @@ export class ConnectedSession {
     }
     this.#appended++;
     this.#backlog++;
-    const stored = this.#mailbox.append(this.name, envelope, expires);
-    return this.#backlog < MAX_BACKLOG ? stored : this.#storedAndRead(stored);
+    return this.#mailbox.append(this.name, envelope, expires);
+  }
+
+  /** Waits while much is behind in the mailbox and the client reads it: its senders should, too. */
+  async keepsUp(): Promise<void> {
+    while (
+      this.open && !this.#direct && this.#backlog >= MAX_BACKLOG &&
+      Date.now() - this.#progress <= STALLED_TIME
+    ) await this.#woken(STALLED_TIME);
   }
 
   /**
@@ -221,6 +229,7 @@ export class ConnectedSession {
       try {
         if (this.#delivered.length >= REMOVE_COUNT) await this.#removeDelivered();
         const queued = await this.#mailbox.read(this.name, this.#last);
+        this.#complained = false;
         if (!this.open) return;
         for (const { envelope, expires, id } of queued) {
           this.#queued++;
@@ -257,17 +266,11 @@ export class ConnectedSession {
     return this.open;
   }
 
-  /** Waits for the mailbox, and while the client reads, until it has read enough for more. */
-  async #storedAndRead(stored: Promise<void>): Promise<void> {
-    await stored;
-    while (
-      this.open && !this.#direct && this.#backlog >= MAX_BACKLOG &&
-      Date.now() - this.#progress <= STALLED_TIME
-    ) await this.#woken(STALLED_TIME);
-  }
-
+  /** Counts a failure of the mailbox, and tells of the first of several. */
   #storeFailed(what: string, error: unknown): void {
     this.#metrics.storeErrors++;
+    if (this.#complained) return;
+    this.#complained = true;
     logger.error("mailbox of session {session} {what}: {error}", {
       session: this.name,
       what,

@@ -121,7 +121,7 @@ Deno.test("Heartbeat hears clients before their WebSockets do", () => {
   // As the WebSocket has it by then.
   connection.on("data", () => heard.push(fixture.heartbeat.partial));
   fixture.heartbeat.watch(
-    new EventEmitter() as WebSocket,
+    new EventEmitter() as unknown as WebSocket,
     connection as unknown as Duplex,
     assert.fail,
   );

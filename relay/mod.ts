@@ -17,10 +17,12 @@ export {
   type QueuedAgain,
   type QueuedEnvelope,
 } from "./mailbox.ts";
-export { MAX_MESSAGE, Relay, type RelayOptions } from "./relay.ts";
+export type { RateLimitOptions } from "./rate_limit.ts";
+export { MAX_MESSAGE, MAX_SESSIONS, Relay, type RelayOptions } from "./relay.ts";
 export { SqliteFederationQueue } from "./sqlite/federation_queue.ts";
 export { SqliteMailbox } from "./sqlite/mailbox.ts";
 export { RedisStore } from "./redis/store.ts";
+export type { TlsKeys } from "./server.ts";
 export { SqliteStore } from "./sqlite/store.ts";
 export type { Replicas } from "./replicas.ts";
 export type { Store } from "./store.ts";

@@ -158,6 +158,8 @@ Deno.test("Outbox gives the socket the very messages, in order, and no more than
   assert.ok(fixture.given.every((message, i) => message === messages[i]));
   assert.deepEqual(fixture.written, [0, 1, 2, 3, 4, 5, 6]);
   assert.equal(fixture.outbox.bytes, 0);
+  fixture.push(MAX_IN_FLIGHT - 1, 1, 1);
+  assert.equal(fixture.given.length, 7 + 2, "what is written does not count, to the byte");
 });
 
 Deno.test("Outbox gives the socket a message of any size when nothing is under way", () => {

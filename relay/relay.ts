@@ -183,10 +183,11 @@ export class Relay implements AsyncDisposable {
     logger.info("stopped");
   }
 
-  #admit(token: string): Promise<Session | Answer> {
-    if (this.#router.sessions < this.#maxSessions) return admit(token, this.#lookUps);
+  async #admit(token: string): Promise<Session | Answer> {
+    const admitted = await admit(token, this.#lookUps);
+    if ("status" in admitted || this.#router.hasRoom(admitted, this.#maxSessions)) return admitted;
     const body = `${this.#maxSessions} sessions are connected: no more are taken now\n`;
-    return Promise.resolve({ status: 503, body });
+    return { status: 503, body };
   }
 
   #connect(session: Session, socket: WebSocket, connection: Duplex): void {

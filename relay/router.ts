@@ -48,7 +48,7 @@ export interface RouterOptions {
   /** Domains of this relay, as twins name it. */
   readonly domains: readonly string[];
   readonly registry: Pick<TwinRegistry, "twin">;
-  readonly store: Pick<Store, "mailbox" | "replicas">;
+  readonly store: Pick<Store, "mailbox" | "replicas" | "failure">;
   readonly metrics: RelayMetrics;
   /** What twins may send. */
   readonly rateLimit: RateLimit | undefined;
@@ -97,6 +97,11 @@ export class Router {
   /** How many sessions are connected. */
   get sessions(): number {
     return this.#sessions.size;
+  }
+
+  /** Whether a session can connect when there may be so many: one that replaces its own always can. */
+  hasRoom(session: Session, maxSessions: number): boolean {
+    return this.#sessions.size < maxSessions || this.#sessions.has(formatSession(session));
   }
 
   /** Bytes of messages that wait for a look-up or for the store. */
@@ -150,17 +155,22 @@ export class Router {
 
   /** Takes an envelope that another relay brought for a twin of this one. */
   async accept(envelope: Uint8Array, routing: Routing): Promise<Acceptance> {
+    const { store } = this.#options;
     const name = formatSession(routing.destination);
     const expires = routing.timestamp + routing.expiration;
     this.#count(envelope);
     try {
       const connected = this.#sessions.get(name);
-      if (connected?.open) {
+      if (connected?.direct) {
+        connected.deliver(envelope, expires);
+      } else if (store.failure !== undefined) {
+        return "failed"; // The other relay will try again, and would not wait for so long.
+      } else if (connected?.open) {
         await connected.deliver(envelope, expires);
       } else if (hasTag(routing.tags, FAIL_FAST) && !await this.#isElsewhere(name)) {
         return "offline";
       } else {
-        await this.#options.store.mailbox.append(name, envelope, expires);
+        await store.mailbox.append(name, envelope, expires);
         this.#storeFailure = undefined;
       }
       return "taken";
@@ -297,7 +307,7 @@ export class Router {
   #deliver(receiver: ConnectedSession, message: Message): void {
     const { routing: { timestamp, expiration }, bytes, sender } = message;
     const stored = receiver.deliver(bytes, timestamp + expiration);
-    if (stored !== undefined) this.#await(stored, message);
+    if (stored !== undefined) this.#await(stored.then(() => receiver.keepsUp()), message);
     else this.#release(sender, bytes);
   }
 

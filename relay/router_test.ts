@@ -1,75 +1,28 @@
 import assert from "node:assert/strict";
-import { createEnvelope, encodeEnvelope, readRouting, type Twin, unixNow } from "@rmb/protocol";
 import { until } from "../tests/fixtures/deadline.ts";
-import { RelayMetrics } from "./metrics.ts";
-import { Router } from "./router.ts";
-import { SqliteStore } from "./sqlite/store.ts";
-import { FakeSocket } from "./tests/fake_socket.ts";
+import { RateLimit } from "./rate_limit.ts";
+import { Clock } from "./tests/clock.ts";
+import { encodeMessage, RouterFixture, type Sent } from "./tests/router_fixture.ts";
 
-/** A router on fake sockets, which knows every twin. */
-class Fixture implements AsyncDisposable {
-  readonly store = new SqliteStore(":memory:");
-  readonly router: Router;
-  readonly #sender: FakeSocket;
-  readonly #sockets: FakeSocket[] = [];
+/** Longest session id that a message can be for, in characters. */
+const MAX_SESSION_ID = 4096;
 
-  constructor() {
-    const account = new Uint8Array(32);
-    this.router = new Router({
-      domains: ["relay.test"],
-      metrics: new RelayMetrics(),
-      store: this.store,
-      rateLimit: undefined,
-      federate: () => Promise.reject(new Error("not used here")),
-      registry: {
-        twin: (id): Promise<Twin> =>
-          Promise.resolve({ id, account, relays: ["relay.test"], pk: undefined }),
-      },
-    });
-    this.#sender = this.connect(7);
-  }
-
-  connect(twin: number): FakeSocket {
-    const socket = new FakeSocket((bytes) => readRouting(bytes).uid);
-    this.#sockets.push(socket);
-    this.router.connect({ twin }, socket.asWebSocket());
-    return socket;
-  }
-
-  /** Twin 7 sends to another. */
-  send(uid: string, twin: number): void {
-    this.#sender.receive(encodeEnvelope(createEnvelope({
-      uid,
-      source: { twin: 7 },
-      destination: { twin },
-      timestamp: BigInt(unixNow()),
-      expiration: 60n,
-      message: { case: "request", value: { command: "do" } },
-    })));
-  }
-
-  /** All connections end. */
-  endAll(): void {
-    for (const socket of this.#sockets) socket.end(1006);
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    const closed = this.router.close();
-    this.endAll();
-    await closed;
-    await this.store[Symbol.asyncDispose]();
-  }
+/** Sends as twin 7. */
+function sender(fixture: RouterFixture) {
+  const socket = fixture.connect(7);
+  return (uid: string, twin: number, sent?: Sent) => socket.receive(encodeMessage(uid, twin, sent));
 }
 
 Deno.test("Router gives a newer connection first what the older one has not got", async () => {
-  await using fixture = new Fixture();
+  await using fixture = new RouterFixture();
+  const send = sender(fixture);
   const older = fixture.connect(8);
-  for (const uid of ["1", "2", "3"]) fixture.send(uid, 8);
+  for (const uid of ["1", "2", "3"]) send(uid, 8);
   await until(() => older.sent.length === 3, "all sent");
 
   const newer = fixture.connect(8);
   assert.equal(older.closedWith, 4000);
-  fixture.send("4", 8);
+  send("4", 8);
   await new Promise((resolve) => setTimeout(resolve, 20));
   assert.deepEqual(newer.sent, [], "the older connection may yet get them");
   older.end(1006);
@@ -78,12 +31,13 @@ Deno.test("Router gives a newer connection first what the older one has not got"
 });
 
 Deno.test("Router gives the newest of many connections what none has got", async () => {
-  await using fixture = new Fixture();
+  await using fixture = new RouterFixture();
+  const send = sender(fixture);
   const first = fixture.connect(8);
-  for (const uid of ["1", "2"]) fixture.send(uid, 8);
+  for (const uid of ["1", "2"]) send(uid, 8);
   await until(() => first.sent.length === 2, "all sent");
   const others = [2, 3, 4].map(() => fixture.connect(8));
-  fixture.send("3", 8);
+  send("3", 8);
   const newest = others.pop()!;
   for (const socket of [...others, first]) socket.end(1006);
   await until(() => newest.sent.length === 3, "all sent again");
@@ -92,16 +46,76 @@ Deno.test("Router gives the newest of many connections what none has got", async
 });
 
 Deno.test("Router closes who connects while it closes, and keeps what they have not got", async () => {
-  await using fixture = new Fixture();
+  await using fixture = new RouterFixture();
+  const send = sender(fixture);
   const receiver = fixture.connect(8);
-  fixture.send("1", 8);
+  send("1", 8);
   await until(() => receiver.sent.length === 1, "it sent");
   const closed = fixture.router.close();
-  fixture.send("2", 8);
+  send("2", 8);
   const late = fixture.connect(8);
   assert.deepEqual([receiver.closedWith, late.closedWith], [1001, 1001]);
   fixture.endAll();
   await closed;
-  const waiting = await fixture.store.mailbox.read("8");
-  assert.deepEqual(waiting.map(({ envelope }) => readRouting(envelope).uid), ["1", "2"]);
+  assert.deepEqual(await fixture.waiting({ twin: 8 }), ["1", "2"]);
+});
+
+Deno.test("Router refuses what a twin sends above its rate limit, of all its sessions", async () => {
+  using clock = new Clock();
+  clock.advance(60 - Date.now() / 1000 % 60 + 1);
+  await using fixture = new RouterFixture({ rateLimit: new RateLimit({ count: 3, size: 10_000 }) });
+  const [one, two, other] = [fixture.connect(7), fixture.connect(7, "two"), fixture.connect(9)];
+  const receiver = fixture.connect(8);
+  one.receive(encodeMessage("1", 8));
+  two.receive(encodeMessage("2", 8, { source: { twin: 7, connection: "two" } }));
+  one.receive(encodeMessage("3", 8));
+  one.receive(encodeMessage("4", 8));
+  two.receive(encodeMessage("5", 8, { source: { twin: 7, connection: "two" }, kind: "response" }));
+  two.receive(encodeMessage("6", 8, { source: { twin: 7, connection: "two" } }));
+  other.receive(encodeMessage("7", 8, { source: { twin: 9 } }));
+  await until(() => receiver.sent.length + one.sent.length + two.sent.length === 6, "all answered");
+  assert.deepEqual(receiver.sent, ["1", "2", "3", "7"]);
+  assert.deepEqual(one.sent, ["4: exceeded rate limits, dropping message"]);
+  assert.deepEqual(two.sent, ["6: exceeded rate limits, dropping message"]);
+  assert.deepEqual(other.sent, []);
+  assert.equal(fixture.metrics.refused, 3);
+
+  clock.advance(60);
+  one.receive(encodeMessage("8", 8));
+  await until(() => receiver.sent.length === 5, "it sent");
+});
+
+Deno.test("Router refuses a fail-fast request to a session that is just closing, and queues others", async () => {
+  await using fixture = new RouterFixture();
+  const socket = fixture.connect(7);
+  const receiver = fixture.connect(8);
+  receiver.close(1000);
+  socket.receive(encodeMessage("1", 8, { tags: "a,fail-fast" }));
+  socket.receive(encodeMessage("2", 8, { tags: "not-fail-fast" }));
+  socket.receive(encodeMessage("3", 8, { tags: "fail-fast", kind: "response" }));
+  await until(() => socket.sent.length === 1, "an answer");
+  await fixture.settled();
+  assert.deepEqual(socket.sent, ["1: destination offline"]);
+  assert.deepEqual(await fixture.waiting({ twin: 8 }), ["2"]);
+});
+
+Deno.test("Router delivers a fail-fast request to a session that is connected", async () => {
+  await using fixture = new RouterFixture();
+  const send = sender(fixture);
+  const receiver = fixture.connect(8);
+  send("1", 8, { tags: "fail-fast" });
+  await until(() => receiver.sent.length === 1, "it sent");
+});
+
+Deno.test("Router refuses a session id that is longer than any token has room for", async () => {
+  await using fixture = new RouterFixture();
+  const socket = fixture.connect(7);
+  const longest = "x".repeat(MAX_SESSION_ID);
+  socket.receive(encodeMessage("1", 8, { connection: longest }));
+  socket.receive(encodeMessage("2", 8, { connection: `${longest}x` }));
+  await until(() => socket.sent.length === 1, "an answer");
+  await fixture.settled();
+  assert.deepEqual(socket.sent, ["2: session id is too long"]);
+  assert.deepEqual(await fixture.waiting({ twin: 8, connection: longest }), ["1"]);
+  assert.deepEqual(await fixture.waiting({ twin: 8, connection: `${longest}x` }), []);
 });

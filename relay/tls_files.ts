@@ -1,5 +1,6 @@
 import { getLogger } from "@logtape/logtape";
 import { RmbError } from "@rmb/protocol";
+import { createPrivateKey, X509Certificate } from "node:crypto";
 import type { TlsKeys } from "./server.ts";
 
 const logger = getLogger(["rmb", "relay", "tls"]);
@@ -21,7 +22,7 @@ export class TlsFiles {
    * Reads the files.
    *
    * @param paths Names of the files.
-   * @throws {RmbError} if one can't be read, or is not PEM.
+   * @throws {RmbError} if one can't be read, or is not PEM, or the key is not the certificate's.
    */
   static async read(paths: TlsKeys): Promise<TlsFiles> {
     return new TlsFiles(paths, await readKeys(paths));
@@ -59,10 +60,20 @@ export class TlsFiles {
 }
 
 async function readKeys({ cert, key }: TlsKeys): Promise<TlsKeys> {
-  return {
+  const keys = {
     cert: await readPem(cert, "CERTIFICATE"),
     key: await readPem(key, "PRIVATE KEY"),
   };
+  let belong: boolean;
+  try {
+    // The server would take anything, and then fail every connection.
+    belong = new X509Certificate(keys.cert).checkPrivateKey(createPrivateKey(keys.key));
+  } catch (cause) {
+    const { message } = cause as Error;
+    throw new RmbError(`Cannot use "${cert}" and "${key}": ${message}`, { cause });
+  }
+  if (!belong) throw new RmbError(`Cannot use "${key}": it is not the key of "${cert}"`);
+  return keys;
 }
 
 async function readPem(path: string, label: string): Promise<string> {

@@ -2,10 +2,13 @@ import assert from "node:assert/strict";
 import { RmbError } from "@rmb/protocol";
 import type { TlsKeys } from "./server.ts";
 import { FakeTimers } from "./tests/fake_timers.ts";
+import { makeTlsKeys, renewCertificate } from "./tests/tls_keys.ts";
 import { TlsFiles } from "./tls_files.ts";
 
 /** How often the files are looked at, in milliseconds. */
 const LOOK_INTERVAL = 60_000;
+
+const [FIRST, SECOND] = await Promise.all([makeTlsKeys(), makeTlsKeys()]);
 
 /** A certificate and a key in files, looked at on a clock of its own. */
 class Fixture implements AsyncDisposable {
@@ -22,7 +25,7 @@ class Fixture implements AsyncDisposable {
   #watching: Disposable | undefined;
 
   constructor() {
-    this.write(keys("first"));
+    this.write(FIRST);
   }
 
   write({ cert, key }: Partial<TlsKeys>): void {
@@ -60,10 +63,13 @@ class Fixture implements AsyncDisposable {
   }
 }
 
-Deno.test("TlsFiles reads a certificate and a key of any kind", async () => {
-  for (const kind of ["", "EC ", "RSA ", "ENCRYPTED "]) {
+Deno.test("TlsFiles reads a certificate and its key, of any kind", async () => {
+  for (
+    const kind of [["ec", "-pkeyopt", "ec_paramgen_curve:secp384r1"], ["rsa:2048"], ["ed25519"]]
+  ) {
     await using fixture = new Fixture();
-    const given = { cert: `Bag\n${pem("CERTIFICATE", "a")}`, key: pem(`${kind}PRIVATE KEY`, "b") };
+    const { cert, key } = await makeTlsKeys(kind);
+    const given = { cert: `Subject: localhost\n${cert}${SECOND.cert}`, key };
     fixture.write(given);
     assert.deepEqual((await TlsFiles.read(fixture.paths)).keys, given);
   }
@@ -84,10 +90,10 @@ Deno.test("TlsFiles can't be read when a file is missing", async () => {
 Deno.test("TlsFiles can't be read when a file has not what it should have", async () => {
   const wrong: Partial<TlsKeys>[] = [
     { cert: "" },
-    { cert: keys("swapped").key },
+    { cert: FIRST.key },
     { key: "no PEM" },
-    { key: keys("swapped").cert },
-    { key: pem("PUBLIC KEY", "public") },
+    { key: FIRST.cert },
+    { key: pem("PUBLIC KEY") },
   ];
   for (const written of wrong) {
     await using fixture = new Fixture();
@@ -104,28 +110,57 @@ Deno.test("TlsFiles can't be read when a file has not what it should have", asyn
   }
 });
 
-Deno.test("TlsFiles notices a change once, of either file", async () => {
+Deno.test("TlsFiles can't be read when a file is broken, or the files do not belong together", async () => {
+  const wrong: [Partial<TlsKeys>, RegExp][] = [
+    [{ cert: pem("CERTIFICATE") }, /^Cannot use ".*cert\.pem" and ".*key\.pem": /],
+    [{ key: pem("PRIVATE KEY") }, /^Cannot use ".*cert\.pem" and ".*key\.pem": /],
+    [{ key: pem("ENCRYPTED PRIVATE KEY") }, /^Cannot use ".*cert\.pem" and ".*key\.pem": /],
+    [{ key: SECOND.key }, /^Cannot use ".*key\.pem": it is not the key of ".*cert\.pem"$/],
+  ];
+  for (const [written, message] of wrong) {
+    await using fixture = new Fixture();
+    fixture.write(written);
+    await assert.rejects(TlsFiles.read(fixture.paths), (error: Error) => {
+      assert.ok(error instanceof RmbError);
+      assert.match(error.message, message);
+      return true;
+    });
+  }
+});
+
+Deno.test("TlsFiles notices a change once", async () => {
   await using fixture = new Fixture();
   const files = await fixture.watch();
   await fixture.look();
   assert.deepEqual(fixture.changes, []);
-  const first = keys("first");
-  const second = keys("second");
-  fixture.write({ cert: second.cert });
+  const renewed = await renewCertificate(FIRST);
+  fixture.write({ cert: renewed.cert });
   await fixture.look();
   await fixture.look();
-  assert.deepEqual(fixture.changes, [{ cert: second.cert, key: first.key }]);
-  fixture.write({ key: second.key });
+  assert.deepEqual(fixture.changes, [renewed]);
+  fixture.write(SECOND);
   await fixture.look();
   await fixture.look();
-  assert.deepEqual(fixture.changes.slice(1), [second]);
-  assert.deepEqual(files.keys, second);
+  assert.deepEqual(fixture.changes.slice(1), [SECOND]);
+  assert.deepEqual(files.keys, SECOND);
+});
+
+Deno.test("TlsFiles waits until a certificate and a key are there that belong together", async () => {
+  await using fixture = new Fixture();
+  const files = await fixture.watch();
+  fixture.write({ cert: SECOND.cert });
+  await fixture.look();
+  assert.deepEqual(fixture.changes, []);
+  assert.deepEqual(files.keys, FIRST);
+  fixture.write({ key: SECOND.key });
+  await fixture.look();
+  assert.deepEqual(fixture.changes, [SECOND]);
 });
 
 Deno.test("TlsFiles does not mind files that are written again as they were", async () => {
   await using fixture = new Fixture();
   await fixture.watch();
-  fixture.write(keys("first"));
+  fixture.write(FIRST);
   await fixture.look();
   assert.deepEqual(fixture.changes, []);
 });
@@ -133,16 +168,16 @@ Deno.test("TlsFiles does not mind files that are written again as they were", as
 Deno.test("TlsFiles keeps what it read while a file is missing or broken, and goes on looking", async () => {
   await using fixture = new Fixture();
   const files = await fixture.watch();
-  fixture.write({ cert: keys("second").cert });
+  fixture.write({ cert: SECOND.cert });
   fixture.remove(fixture.paths.key);
   await fixture.look();
   fixture.write({ key: "half writ" });
   await fixture.look();
   assert.deepEqual(fixture.changes, []);
-  assert.deepEqual(files.keys, keys("first"));
-  fixture.write(keys("second"));
+  assert.deepEqual(files.keys, FIRST);
+  fixture.write(SECOND);
   await fixture.look();
-  assert.deepEqual(fixture.changes, [keys("second")]);
+  assert.deepEqual(fixture.changes, [SECOND]);
 });
 
 Deno.test("TlsFiles tries again what could not be used", async () => {
@@ -151,31 +186,27 @@ Deno.test("TlsFiles tries again what could not be used", async () => {
   fixture.onChange = () => {
     throw new Error("key values mismatch");
   };
-  fixture.write(keys("second"));
+  fixture.write(SECOND);
   await fixture.look();
-  assert.deepEqual(files.keys, keys("first"));
+  assert.deepEqual(files.keys, FIRST);
   fixture.onChange = () => {};
   await fixture.look();
   await fixture.look();
-  assert.deepEqual(fixture.changes, [keys("second"), keys("second")]);
-  assert.deepEqual(files.keys, keys("second"));
+  assert.deepEqual(fixture.changes, [SECOND, SECOND]);
+  assert.deepEqual(files.keys, SECOND);
 });
 
 Deno.test("TlsFiles calls nobody back who has stopped watching, also while it looks", async () => {
   await using fixture = new Fixture();
   await fixture.watch();
-  fixture.write(keys("second"));
+  fixture.write(SECOND);
   const look = fixture.look();
   fixture.stop();
   await look;
   assert.deepEqual(fixture.changes, []);
 });
 
-/** What stands for a certificate and its key: they are not looked into. */
-function keys(name: string): TlsKeys {
-  return { cert: pem("CERTIFICATE", name), key: pem("PRIVATE KEY", name) };
-}
-
-function pem(label: string, name: string): string {
-  return `-----BEGIN ${label}-----\n${btoa(name)}\n-----END ${label}-----\n`;
+/** A PEM block with nothing in it that makes sense. */
+function pem(label: string): string {
+  return `-----BEGIN ${label}-----\n${btoa("broken")}\n-----END ${label}-----\n`;
 }

@@ -10,7 +10,7 @@ import {
   type QueuedAgain,
   type QueuedEnvelope,
 } from "../mailbox.ts";
-import type { Connection } from "./connection.ts";
+import { type Connection, RedisLostError } from "./connection.ts";
 import type { Outage } from "./outage.ts";
 import { FULL, READ } from "./scripts.ts";
 import type { Watcher } from "./watcher.ts";
@@ -164,8 +164,7 @@ export class RedisMailbox implements Mailbox {
     await this.#writer.settled();
     const removals: Promise<void>[] = [];
     for (let from = after === undefined ? "-" : `(${after}`;;) {
-      await Promise.race([this.#connection.connected, late]);
-      const entries = await this.#readEntries(key, from);
+      const entries = await this.#readEntriesPatiently(key, from, late);
       const { queued, expired } = sort(key, entries);
       if (expired.length > 0) {
         removals.push(this.#remove(key, expired).catch(() => {})); // The next reader removes them.
@@ -177,6 +176,18 @@ export class RedisMailbox implements Mailbox {
       }
       from = `(${entries.at(-1)![0]}`;
     }
+  }
+
+  /** Reads on when Redis is back, if it is lost. */
+  async #readEntriesPatiently(key: string, from: string, late: Promise<never>): Promise<Entry[]> {
+    while (await Promise.race([this.#connection.connected, late])) {
+      try {
+        return await this.#readEntries(key, from);
+      } catch (error) {
+        if (!(error instanceof RedisLostError)) throw error;
+      }
+    }
+    throw new RmbError("The store is closed");
   }
 
   #readEntries(key: string, from: string): Promise<Entry[]> {

@@ -53,6 +53,54 @@ Deno.test("RedisMailbox hears at once of what another relay appends, and reads i
   assert.ok(median < 100, `${median} ms`);
 });
 
+Deno.test("RedisMailbox brings all once and in order from relay to relay, whatever happens to Redis", async () => {
+  await using place = await makePlace("--appendonly", "yes");
+  await using one = await place.open();
+  await using other = await place.open();
+  const sessions = ["1", "2", "3", "4", "5"];
+  const sent: string[] = [];
+  const received = new Map<string, string[]>(sessions.map((session) => [session, []]));
+  const receive = async (session: string, last?: QueuedEnvelope["id"]) => {
+    for (;;) {
+      const queued = await other.mailbox.read(session, last);
+      if (queued.length === 0) break;
+      received.get(session)!.push(...queued.map(({ envelope }) => readRouting(envelope).uid));
+      last = queued.at(-1)!.id;
+      await other.mailbox.remove(session, queued.map(({ id }) => id));
+    }
+    other.mailbox.watch(session, last, () => receive(session, last));
+  };
+  await Promise.all(sessions.map((session) => receive(session)));
+  const stored: Promise<void>[] = [];
+  const send = () => {
+    for (const session of sessions) {
+      stored.push(one.mailbox.append(session, envelope(`${sent.length}`), LATER));
+    }
+    sent.push(`${sent.length}`);
+  };
+  const sending = setInterval(send, 1);
+  try {
+    for (let round = 1; round <= 6; round++) {
+      await until(() => sent.length > round * 100, "more to be sent");
+      if (round % 3 === 0) {
+        await place.kill();
+        await place.restart();
+      } else {
+        await using neighbour = await connectNeighbour(place.url);
+        await neighbour.send("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes");
+        if (round % 3 === 2) await neighbour.send("SCRIPT", "FLUSH");
+      }
+    }
+  } finally {
+    clearInterval(sending);
+  }
+  await inTime(Promise.all(stored), "all stored");
+  const isComplete = () =>
+    sessions.every((session) => received.get(session)!.length >= sent.length);
+  await until(isComplete, "all received");
+  for (const uids of received.values()) assert.deepEqual(uids, sent);
+});
+
 Deno.test("RedisMailbox watches many sessions, each until it was told", async () => {
   await using place = await makePlace();
   await using store = await place.open();

@@ -1,8 +1,11 @@
+import { getLogger } from "@logtape/logtape";
 import { RmbError } from "@rmb/protocol";
 import type { Buffer } from "node:buffer";
 import type { Replicas } from "../replicas.ts";
 import type { Connection } from "./connection.ts";
 import { script } from "./scripts.ts";
+
+const logger = getLogger(["rmb", "relay", "redis"]);
 
 /** How long a relay counts as alive without a word from it, in seconds, and how often it gives one. */
 const ALIVE_TIME = 10;
@@ -69,21 +72,24 @@ return (ask(others(ARGV[1]), ARGV[1], ARGV[2], ARGV[3]))
 `);
 
 /**
- * Says that sessions are here that may have been forgotten. ARGV: relay, then sessions and numbers by
- * turns. Returns sessions and numbers of those that have a newer connection elsewhere.
+ * Says which sessions are here. ARGV: relay, 1 to forget what was said before or 0, then sessions and
+ * numbers by turns. Returns sessions and numbers of those that have a newer connection elsewhere.
  */
 const ANNOUNCE = script(`${OTHERS}
-local me, lost = ARGV[1], {}
+local me, lost, highest = ARGV[1], {}, tonumber(redis.call('GET', '${CLAIMS}') or 0)
 local relays = others(me)
-for i = 2, #ARGV, 2 do
+if ARGV[2] == '1' then redis.call('DEL', 'rmb:relay:' .. me .. ':sessions') end
+for i = 3, #ARGV, 2 do
   local _, newer = ask(relays, me, ARGV[i], ARGV[i + 1])
   redis.call('HSET', 'rmb:relay:' .. me .. ':sessions', ARGV[i], ARGV[i + 1])
+  highest = math.max(highest, tonumber(ARGV[i + 1]))
   if newer then
     lost[#lost + 1] = ARGV[i]
     lost[#lost + 1] = newer
   end
 end
 redis.call('EXPIRE', 'rmb:relay:' .. me .. ':sessions', ${ALIVE_TIME})
+redis.call('SET', '${CLAIMS}', string.format('%.0f', highest))
 return lost
 `);
 
@@ -143,6 +149,8 @@ export class RedisReplicas implements Replicas, AsyncDisposable {
   /** Called when a relay says that it has ended a session. */
   readonly #confirmed = new Map<string, () => void>();
   readonly #heartbeat: ReturnType<typeof setInterval>;
+  /** Whether Redis has to be told anew which sessions are here. */
+  #unsaid = false;
   #disposed = false;
 
   /**
@@ -201,7 +209,8 @@ export class RedisReplicas implements Replicas, AsyncDisposable {
   async beat(): Promise<void> {
     if (this.#disposed) return;
     try {
-      if (await this.#run<number>(BEAT, `${this.#claims.size}`) === 1) await this.announce();
+      const isForgotten = await this.#run<number>(BEAT, `${this.#claims.size}`) === 1;
+      if (isForgotten || this.#unsaid) await this.announce();
     } catch {
       // The connection says so, and there will be another beat.
     }
@@ -210,9 +219,11 @@ export class RedisReplicas implements Replicas, AsyncDisposable {
   /** Says which sessions are connected here, to a Redis that may have forgotten it. */
   async announce(): Promise<void> {
     if (this.#disposed) return;
+    this.#unsaid = false;
     const claims = [...this.#claims];
-    for (let i = 0; i < claims.length; i += ANNOUNCE_COUNT) {
-      const named: string[] = [];
+    let i = 0;
+    do {
+      const named = [i === 0 ? "1" : "0"];
       for (const [session, claim] of claims.slice(i, i + ANNOUNCE_COUNT)) {
         const number = await claim.number;
         if (this.#claims.get(session) === claim) named.push(session, number);
@@ -221,7 +232,8 @@ export class RedisReplicas implements Replicas, AsyncDisposable {
       for (let j = 0; j < lost.length; j += 2) {
         this.#takenOver(lost[j]!.toString(), lost[j + 1]!.toString(), undefined);
       }
-    }
+      i += ANNOUNCE_COUNT;
+    } while (i < claims.length);
   }
 
   /** Leaves all sessions to the other relays. */
@@ -242,8 +254,9 @@ export class RedisReplicas implements Replicas, AsyncDisposable {
       const [number, asked] = await Promise.race([claimed, late]);
       return [number.toString(), asked];
     } catch {
-      // Announced when Redis is back, with a number that says when it was.
-      return [`${Date.now() * 1000}`, 0];
+      // Announced when Redis is back, with a number that says when it was, and that no other has.
+      this.#unsaid = true;
+      return [`${Math.floor((Date.now() + Math.random()) * 1000)}`, 0];
     } finally {
       clearTimeout(timer);
     }
@@ -269,6 +282,11 @@ export class RedisReplicas implements Replicas, AsyncDisposable {
       this.#ending.add(session);
       try {
         await this.onTakenOver(session);
+      } catch (error) {
+        logger.error("session {session} can't be left to another relay: {error}", {
+          session,
+          error: String(error),
+        });
       } finally {
         this.#ending.delete(session);
         if (this.#claims.get(session) === claim) this.#claims.delete(session);
@@ -283,7 +301,7 @@ export class RedisReplicas implements Replicas, AsyncDisposable {
   async #forget(session: string, claim: Claim): Promise<void> {
     const number = await claim.number;
     if (this.#disposed) return;
-    await this.#run(RELEASE, session, number).catch(() => {}); // Announced anew, or expired.
+    await this.#run(RELEASE, session, number).catch(() => this.#unsaid = true);
   }
 
   #run<Reply>(script: Parameters<Connection["run"]>[0], ...args: string[]): Promise<Reply> {

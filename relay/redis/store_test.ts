@@ -4,6 +4,7 @@ import { inTime, until } from "../../tests/fixtures/deadline.ts";
 import { Network } from "../../tests/fixtures/network.ts";
 import { Clock } from "../tests/clock.ts";
 import { RedisStore } from "./store.ts";
+import { Proxy } from "./tests/proxy.ts";
 import { captureLog, connectNeighbour, drain, envelope, makePlace } from "./tests/place.ts";
 
 const LATER = unixNow() + 3000;
@@ -57,6 +58,7 @@ Deno.test("RedisStore stores all once and in order while Redis crashes", async (
 Deno.test("RedisStore stores all once and in order while Redis hangs", async () => {
   await using place = await makePlace();
   await using store = await place.open();
+  await using log = await captureLog();
   const uids = Array.from({ length: 5000 }, (_, i) => `${i}`);
   let settled = 0;
   const stored = uids.map((uid) =>
@@ -73,6 +75,38 @@ Deno.test("RedisStore stores all once and in order while Redis hangs", async () 
   }
   await inTime(Promise.all(stored), "all stored");
   await until(() => store.failure === undefined, "no failure");
+  assert.equal(log.texts().length, 2, log.texts().join("\n"));
+  assert.deepEqual(await drain(store.mailbox, "7"), uids);
+});
+
+Deno.test("RedisStore stores once what Redis has stored without being heard", async () => {
+  await using place = await makePlace();
+  await using proxy = new Proxy(Number(new URL(place.url).port));
+  await using store = await RedisStore.open(proxy.url);
+  const uids: string[] = [];
+  const stored: Promise<void>[] = [];
+  for (let round = 0; round < 5; round++) {
+    proxy.keepAnswers();
+    for (let i = 0; i < 1000; i++) {
+      const uid = `${uids.push(`${uids.length}`) - 1}`;
+      stored.push(store.mailbox.append("7", envelope(uid), LATER));
+    }
+    await inTime(Promise.all(stored), "all stored");
+    // What is put back, and removed, is so once too.
+    const [first, second] = await store.mailbox.read("7");
+    proxy.keepAnswers();
+    const again = { envelope: first!.envelope, expires: LATER };
+    await store.mailbox.putBack("7", [again, { ...again }], [first!.id]);
+    const [one, two, three] = await store.mailbox.read("7");
+    assert.deepEqual(
+      [one, two].map((read) => read!.envelope),
+      [first, first].map((read) => read!.envelope),
+    );
+    assert.equal(three!.id, second!.id);
+    proxy.keepAnswers();
+    await store.mailbox.remove("7", [one!.id]);
+  }
+  assert.ok(proxy.cut >= 15, `${proxy.cut} connections cut`);
   assert.deepEqual(await drain(store.mailbox, "7"), uids);
 });
 
@@ -147,6 +181,7 @@ Deno.test("RedisStore waits while Redis has no memory, and still removes what gi
   await until(() => store.failure !== undefined, "a failure");
   assert.match(store.failure!, /OOM/);
   await inTime(store.mailbox.remove("7", [one!.id]), "its removal");
+  assert.match(store.failure!, /OOM/);
   await neighbour.send("CONFIG", "SET", "maxmemory", "0");
   await inTime(Promise.all([two, three]), "all stored");
   await until(() => store.failure === undefined, "no failure");

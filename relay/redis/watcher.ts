@@ -8,9 +8,9 @@ const logger = getLogger(["rmb", "relay", "redis"]);
  * Most streams that one connection waits for. Redis needs about a microsecond for each whenever it
  * begins to wait, which is after each change and each entry that comes.
  */
-const MAX_STREAMS = 250;
+const MAX_STREAMS = 100;
 /** How long changes are gathered before a connection waits anew, in milliseconds. */
-const GATHER = 4;
+const GATHER = 3;
 /** How long Redis waits for an entry, in milliseconds: shorter than what it is taken for hung after. */
 const BLOCK_TIME = 2000;
 /** Wait after Redis refused to wait, in milliseconds. */
@@ -110,17 +110,17 @@ class Group implements AsyncDisposable {
   }
 
   async #run(): Promise<void> {
-    while (!this.#disposed) {
+    for (let gathered = false; !this.#disposed;) {
       if (this.#watches.size === 0) {
         await new Promise<void>((resolve) => this.#wake = resolve);
       }
-      await pause(GATHER);
-      if (await this.#connection.connected && this.#watches.size > 0) await this.#wait();
+      if (!gathered) await pause(GATHER);
+      gathered = await this.#connection.connected && this.#watches.size > 0 && await this.#wait();
     }
   }
 
-  /** Waits until there is an entry of any of the streams, or streams are added. */
-  async #wait(): Promise<void> {
+  /** Waits until there is an entry of any of the streams, or some were added: then it returns true. */
+  async #wait(): Promise<boolean> {
     const watches = [...this.#watches.values()];
     this.#changed = false;
     this.#waiting = true;
@@ -131,9 +131,10 @@ class Group implements AsyncDisposable {
         ...watches.map(({ after }) => after),
       );
       for (const [key] of found ?? []) this.#fire(key.toString());
+      return found === null;
     } catch (error) {
-      if (error instanceof RedisLostError || this.#disposed) return;
-      await this.#dropStrange(watches, error);
+      if (!(error instanceof RedisLostError)) await this.#dropStrange(watches, error);
+      return false;
     } finally {
       this.#waiting = false;
     }

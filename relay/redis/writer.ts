@@ -3,7 +3,7 @@ import { Buffer } from "node:buffer";
 import { MAX_QUEUED_TIME, type QueuedAgain } from "../mailbox.ts";
 import { type Connection, isOutage, RedisLostError } from "./connection.ts";
 import type { Outage } from "./outage.ts";
-import { BATCH } from "./scripts.ts";
+import { BATCH, FULL } from "./scripts.ts";
 
 /** Most operations, and bytes of them, in one batch: a larger one alone. */
 const BATCH_COUNT = 256;
@@ -78,6 +78,7 @@ export class Writer implements AsyncDisposable {
   #settling: { readonly before: number; readonly resolve: () => void }[] = [];
   /** Whether Redis has no memory: what gives it some goes first. */
   #full = false;
+  #retryWait: number = RETRY_WAITS[0];
   #wake: () => void = () => {};
   /** Whether nothing new is taken, and whether nothing is tried any more. */
   #closed = false;
@@ -231,18 +232,15 @@ export class Writer implements AsyncDisposable {
 
   /** Sends a batch until it is known to be done or refused. */
   async #write({ waiting, number, json, bytes }: Batch): Promise<void> {
-    const [shortest, longest] = RETRY_WAITS;
-    for (let wait: number = shortest;; wait = Math.min(wait * 2, longest)) {
+    const args = [`${number}`, json, bytes];
+    for (;;) {
       try {
-        const failures = await this.#connection.run<Buffer>(
-          BATCH,
-          [this.#key],
-          `${number}`,
-          json,
-          bytes,
-        );
+        const failures = await this.#connection.run<Buffer>(BATCH, [this.#key], ...args);
         this.#full &&= number === 0;
-        this.#outage.end(this);
+        if (!this.#full) {
+          this.#outage.end(this);
+          this.#retryWait = RETRY_WAITS[0];
+        }
         return await this.#take(waiting, failures.toString());
       } catch (error) {
         if (!isOutage(error)) return this.#refuse(waiting, error as Error);
@@ -251,7 +249,8 @@ export class Writer implements AsyncDisposable {
           this.#outage.begin(this, message);
           this.#full = /\bOOM\b/.test(message);
           if (this.#closed) return this.#failAll(waiting);
-          await new Promise((resolve) => setTimeout(resolve, wait));
+          await new Promise((resolve) => setTimeout(resolve, this.#retryWait));
+          this.#retryWait = Math.min(this.#retryWait * 2, RETRY_WAITS[1]);
           this.#rejectExpired(waiting);
           // Nothing of it is done, for want of memory: it may go in another order.
           if (this.#full) {
@@ -278,7 +277,7 @@ export class Writer implements AsyncDisposable {
       if (one.settled) continue;
       const reason = reasons.get(one);
       const { operation } = one;
-      if (reason === "FULL" && operation.kind === "append") {
+      if (reason === FULL && operation.kind === "append") {
         const { key } = operation;
         if (!roomy.has(key)) roomy.set(key, await this.#makeRoom(key).catch(() => false));
         if (roomy.get(key)) {

@@ -7,8 +7,7 @@ import {
 } from "../federation/queue.ts";
 import { transaction } from "./transaction.ts";
 
-/** How long pushed envelopes are gathered for one transaction, in milliseconds, and how many. */
-const GATHER = 1;
+/** How many envelopes, pushed in one turn of the event loop, are gathered for one transaction. */
 const GATHER_COUNT = 256;
 /** Most bytes taken at once, but for a single envelope. */
 const TAKE_BYTES = 1024 * 1024;
@@ -32,7 +31,7 @@ export class SqliteFederationQueue implements FederationQueue {
   #nextId: number;
   #lastTaken = 0;
   #pending: Pending[] = [];
-  #flushTimer: ReturnType<typeof setTimeout> | undefined;
+  #flushing: ReturnType<typeof setImmediate> | undefined;
   /** Settled when something was stored. */
   #arrival = Promise.withResolvers<void>();
 
@@ -65,9 +64,8 @@ export class SqliteFederationQueue implements FederationQueue {
     this.#count++;
     return new Promise((resolve, reject) => {
       this.#pending.push({ envelope, resolve, reject });
-      // Not by time alone: no timer fires while messages come in faster than they are handled.
       if (this.#pending.length >= GATHER_COUNT) this.#flush();
-      else this.#flushTimer ??= setTimeout(() => this.#flush(), GATHER);
+      else this.#flushing ??= setImmediate(() => this.#flush());
     });
   }
 
@@ -124,8 +122,8 @@ export class SqliteFederationQueue implements FederationQueue {
 
   /** Stores what was pushed, in one transaction. */
   #flush(): void {
-    clearTimeout(this.#flushTimer);
-    this.#flushTimer = undefined;
+    clearImmediate(this.#flushing);
+    this.#flushing = undefined;
     if (this.#pending.length === 0) return;
     const pending = this.#pending;
     this.#pending = [];

@@ -14,8 +14,7 @@ import { transaction } from "./transaction.ts";
 
 const logger = getLogger(["rmb", "relay", "mailbox"]);
 
-/** How long appended envelopes are gathered for one transaction, in milliseconds, and how many. */
-const GATHER = 1;
+/** How many envelopes, appended in one turn of the event loop, are gathered for one transaction. */
 const GATHER_COUNT = 256;
 /** Most envelopes, and bytes of them, read at once. */
 const READ_COUNT = 100;
@@ -44,7 +43,7 @@ export class SqliteMailbox implements Mailbox {
   #nextId: number;
   #firstId: number;
   #pending: Pending[] = [];
-  #flushTimer: ReturnType<typeof setTimeout> | undefined;
+  #flushing: ReturnType<typeof setImmediate> | undefined;
 
   /** Uses a database, and makes its table there if it is missing. */
   constructor(database: DatabaseSync) {
@@ -91,9 +90,8 @@ export class SqliteMailbox implements Mailbox {
     this.#count(session, 1);
     return new Promise((resolve, reject) => {
       this.#pending.push({ session, envelope, expires, resolve, reject });
-      // Not by time alone: no timer fires while messages come in faster than they are handled.
       if (this.#pending.length >= GATHER_COUNT) this.#flush();
-      else this.#flushTimer ??= setTimeout(() => this.#flush(), GATHER);
+      else this.#flushing ??= setImmediate(() => this.#flush());
     });
   }
 
@@ -160,8 +158,8 @@ export class SqliteMailbox implements Mailbox {
 
   /** Stores what was appended, in one transaction. */
   #flush(): void {
-    clearTimeout(this.#flushTimer);
-    this.#flushTimer = undefined;
+    clearImmediate(this.#flushing);
+    this.#flushing = undefined;
     if (this.#pending.length === 0) return;
     const pending = this.#pending;
     this.#pending = [];

@@ -14,7 +14,7 @@ import { SqliteStore } from "../sqlite/store.ts";
 import { MemoryRegistry } from "./memory_registry.ts";
 
 /** Times as relations of each other what they are in earnest, only shorter. */
-export const TIMES: FederationTimes = { request: 400, round: 4, retry: 60 };
+export const TIMES: FederationTimes = { request: 2000, round: 4, retry: 60 };
 
 /** What to send, where it is not the usual. */
 export interface Sent {
