@@ -20,6 +20,7 @@ import type { RelayMetrics } from "./metrics.ts";
 import { compact } from "./outbox.ts";
 import type { RateLimit } from "./rate_limit.ts";
 import type { Store } from "./store.ts";
+import { isFailFast } from "./tags.ts";
 import type { WebSocket } from "./web_socket.ts";
 
 const logger = getLogger(["rmb", "relay", "router"]);
@@ -36,8 +37,7 @@ const MAX_SESSION_ID = 4096;
 /** What a sender is told when too much waits. */
 const OVERLOADED = "relay is overloaded, try again later";
 
-/** The tag of a message that must not be queued, and what its sender is told. */
-const FAIL_FAST = "fail-fast";
+/** What the sender of a message is told that must not be queued. */
 const OFFLINE = "destination offline";
 
 /** Seconds after which an answer of the relay's own need not be delivered any more. */
@@ -167,7 +167,7 @@ export class Router {
         return "failed"; // The other relay will try again, and would not wait for so long.
       } else if (connected?.open) {
         await connected.deliver(envelope, expires);
-      } else if (hasTag(routing.tags, FAIL_FAST) && !await this.#isElsewhere(name)) {
+      } else if (isFailFast(routing) && !await this.#isElsewhere(name)) {
         return "offline";
       } else {
         await store.mailbox.append(name, envelope, expires);
@@ -247,9 +247,9 @@ export class Router {
   /** Looks a destination up, and brings on their way all messages that came for it until then. */
   async #lookUp(name: string, destination: Session, messages: readonly Message[]): Promise<void> {
     const way = await this.#wayTo(destination);
-    const failFast = ({ routing }: Message) => hasTag(routing.tags, FAIL_FAST);
     let elsewhere: boolean | undefined;
-    while (way === "queue" && elsewhere === undefined && messages.some(failFast)) {
+    const isAsked = () => messages.some(({ routing }) => isFailFast(routing));
+    while (way === "queue" && elsewhere === undefined && isAsked()) {
       elsewhere = await this.#isElsewhere(name);
     }
     this.#lookUps.delete(name);
@@ -261,7 +261,7 @@ export class Router {
       } else if (way === "federate") {
         if (this.#logsMessages) logger.debug("{uid} waits for another relay", { uid: routing.uid });
         this.#await(this.#options.federate(bytes, sender.session.twin), message);
-      } else if (way === "queue" && (elsewhere || !failFast(message))) {
+      } else if (way === "queue" && (elsewhere || !isFailFast(routing))) {
         if (this.#logsMessages) logger.debug("{uid} waits in the mailbox", { uid: routing.uid });
         const expires = routing.timestamp + routing.expiration;
         this.#await(this.#options.store.mailbox.append(name, bytes, expires), message);
@@ -290,11 +290,8 @@ export class Router {
 
   /** Whether a session is connected to another replica. */
   async #isElsewhere(name: string): Promise<boolean> {
-    try {
-      return await this.#options.store.replicas?.has(name) ?? false;
-    } catch {
-      return false; // The store says itself that it can't be reached.
-    }
+    // If the store can't be reached, it says so itself.
+    return await this.#options.store.replicas?.has(name).catch(() => false) ?? false;
   }
 
   /** Another replica has a newer connection of a session. */
@@ -400,9 +397,4 @@ export class Router {
 function keep(sender: ConnectedSession, bytes: Uint8Array): Message {
   const kept = compact(bytes);
   return { sender, routing: readRouting(kept), bytes: kept };
-}
-
-/** Whether a token stands in tags, where tokens are divided by commas and white space. */
-function hasTag(tags: string | undefined, token: string): boolean {
-  return tags !== undefined && tags.includes(token) && tags.split(/[\s,]+/).includes(token);
 }
