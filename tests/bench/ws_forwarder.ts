@@ -2,10 +2,17 @@
  * The same as forwarder.ts with what the relay's server is made of: node:http and ws, and a ping to each
  * client every 20 s.
  */
-// @ts-types="@types/ws"
-import { type WebSocket, WebSocketServer } from "ws";
 import http from "node:http";
 import type { AddressInfo } from "node:net";
+import { WebSocketServer } from "ws";
+
+/** What is used of a WebSocket of that library, which brings no types. */
+interface WebSocket {
+  send(data: Uint8Array, options: { binary: boolean; compress: boolean }): void;
+  ping(): void;
+  on(event: "message", listener: (data: Uint8Array) => void): void;
+  on(event: "close" | "error", listener: () => void): void;
+}
 
 const receivers = new Map<string, WebSocket>();
 const clients = new Set<WebSocket>();
@@ -18,7 +25,7 @@ const webSockets = new WebSocketServer({
   skipUTF8Validation: true,
 });
 server.on("upgrade", (request, connection, head) => {
-  webSockets.handleUpgrade(request, connection, head, (socket) => {
+  webSockets.handleUpgrade(request, connection, head, (socket: WebSocket) => {
     const [, role, id = ""] = request.url!.split("/");
     clients.add(socket);
     socket.on("error", () => {}); // It is closed then.
