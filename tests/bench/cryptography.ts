@@ -7,14 +7,28 @@ import {
   verifySignature,
 } from "@rmb/protocol";
 import { ALICE, BOB } from "../fixtures/network.ts";
-import { envelopeOfSize } from "./forwarding.ts";
+import { envelopeOfSize } from "./envelopes.ts";
+import { Table } from "./figures.ts";
 
 /** How long each operation is repeated, in milliseconds. */
 const TIME = 500;
 
-/** Measures what the steps of one message cost: name and microseconds. */
-export async function measureCryptography(): Promise<[name: string, microseconds: number][]> {
-  const small = envelopeOfSize(300);
+/** What the steps of one message cost. */
+export async function benchCryptography(): Promise<void> {
+  const results = await measure();
+  const [first, unit] = results[0]!;
+  console.log(`Steps of a message of 300 B: µs, and as many times "${first}"\n`);
+  const table = new Table(["step", "µs", "times"]);
+  for (const [name, microseconds] of results) {
+    table.row([name, microseconds.toFixed(1), (microseconds / unit).toFixed(1)]);
+  }
+}
+
+async function measure(): Promise<[name: string, microseconds: number][]> {
+  const small = await envelopeOfSize(300, {
+    source: { twin: ALICE.id },
+    destination: { twin: BOB.id },
+  });
   const decoded = decodeEnvelope(small);
   const digest = challenge(decoded);
   const results: [string, number][] = [
