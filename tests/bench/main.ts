@@ -2,7 +2,7 @@
  * Measures the relay, each thing beside the least that anyone could do it with, in turns so that all have
  * the same machine. Linux only: CPU time and memory are read from /proc. Prints Markdown.
  *
- *     deno task bench                          all of it: about 8 minutes
+ *     deno task bench                          all of it: about 7 minutes
  *     deno task bench forwarding idle          some of it
  *     deno task bench redis --redis URL        with a Redis that runs already
  */
