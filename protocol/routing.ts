@@ -321,7 +321,16 @@ class Scanner {
   }
 }
 
+/** Length of a text, in bytes, up to which a decoder costs more than it saves. */
+const SHORT_TEXT = 48;
+
 function decodeText(bytes: Uint8Array, start: number, end: number): string {
+  if (end - start <= SHORT_TEXT) {
+    let text = "";
+    let i = start;
+    while (i < end && bytes[i]! < 0x80) text += String.fromCharCode(bytes[i++]!);
+    if (i === end) return text;
+  }
   return utf8.decode(bytes.subarray(start, end));
 }
 

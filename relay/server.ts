@@ -5,7 +5,12 @@ import https from "node:https";
 import type { AddressInfo, Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { ListenWatch } from "./listen_watch.ts";
-import { makeWebSocketServer, type WebSocket, type WebSocketServer } from "./web_socket.ts";
+import {
+  gatherWrites,
+  makeWebSocketServer,
+  type WebSocket,
+  type WebSocketServer,
+} from "./web_socket.ts";
 
 const logger = getLogger(["rmb", "relay", "server"]);
 
@@ -226,6 +231,7 @@ export class Server implements AsyncDisposable {
     const admitted = await this.#options.admit(query < 0 ? "" : url.slice(query + 1)).catch(failed);
     if ("status" in admitted) return this.#refuse(connection, admitted);
     this.#webSockets.handleUpgrade(request, connection, head, (socket) => {
+      gatherWrites(socket, connection);
       this.#options.connect(admitted, socket, connection);
     });
   }

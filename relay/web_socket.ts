@@ -1,5 +1,6 @@
 import type { Buffer } from "node:buffer";
 import type { IncomingMessage } from "node:http";
+import process from "node:process";
 import type { Duplex } from "node:stream";
 import * as ws from "ws";
 
@@ -62,4 +63,27 @@ export function makeWebSocketServer(limits: WebSocketLimits): WebSocketServer {
     perMessageDeflate: false,
     skipUTF8Validation: true, // Envelopes are checked as such, and text is refused.
   });
+}
+
+/**
+ * Has a WebSocket write all that is sent in one turn at once: a system call for each message would cost
+ * more than all the rest.
+ *
+ * @param connection What it writes to.
+ */
+export function gatherWrites(socket: WebSocket, connection: Duplex): void {
+  const send = socket.send.bind(socket);
+  let gathering = false;
+  const flush = () => {
+    gathering = false;
+    connection.uncork();
+  };
+  socket.send = (bytes, options, onWritten) => {
+    if (!gathering) {
+      gathering = true;
+      connection.cork();
+      process.nextTick(flush);
+    }
+    send(bytes, options, onWritten);
+  };
 }
