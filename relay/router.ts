@@ -36,8 +36,9 @@ const MAX_SESSION_ID = 4096;
 /** What a sender is told when too much waits. */
 const OVERLOADED = "relay is overloaded, try again later";
 
-/** The tag of a message that must not be queued, and what its sender is told. */
-const FAIL_FAST = "fail-fast";
+/** A message that must not be queued has this among its tags: it is not split, for it can be very long. */
+const FAIL_FAST = /(?<![^\s,])fail-fast(?![^\s,])/;
+/** What the sender of such a message is told. */
 const OFFLINE = "destination offline";
 
 /** Seconds after which an answer of the relay's own need not be delivered any more. */
@@ -167,7 +168,7 @@ export class Router {
         return "failed"; // The other relay will try again, and would not wait for so long.
       } else if (connected?.open) {
         await connected.deliver(envelope, expires);
-      } else if (hasTag(routing.tags, FAIL_FAST) && !await this.#isElsewhere(name)) {
+      } else if (isFailFast(routing) && !await this.#isElsewhere(name)) {
         return "offline";
       } else {
         await store.mailbox.append(name, envelope, expires);
@@ -247,7 +248,7 @@ export class Router {
   /** Looks a destination up, and brings on their way all messages that came for it until then. */
   async #lookUp(name: string, destination: Session, messages: readonly Message[]): Promise<void> {
     const way = await this.#wayTo(destination);
-    const failFast = ({ routing }: Message) => hasTag(routing.tags, FAIL_FAST);
+    const failFast = ({ routing }: Message) => isFailFast(routing);
     let elsewhere: boolean | undefined;
     while (way === "queue" && elsewhere === undefined && messages.some(failFast)) {
       elsewhere = await this.#isElsewhere(name);
@@ -402,7 +403,7 @@ function keep(sender: ConnectedSession, bytes: Uint8Array): Message {
   return { sender, routing: readRouting(kept), bytes: kept };
 }
 
-/** Whether a token stands in tags, where tokens are divided by commas and white space. */
-function hasTag(tags: string | undefined, token: string): boolean {
-  return tags !== undefined && tags.includes(token) && tags.split(/[\s,]+/).includes(token);
+/** Whether a message must not be queued. */
+function isFailFast({ tags }: Routing): boolean {
+  return tags !== undefined && FAIL_FAST.test(tags);
 }
