@@ -10,6 +10,12 @@ import {
   verifyEnvelope,
 } from "@rmb/protocol";
 
+/**
+ * Status that says that the queue of a message's destination is full, and nothing else is wrong with
+ * the relay: its other twins' messages are welcome.
+ */
+export const FULL_STATUS = 507;
+
 const logger = getLogger(["rmb", "relay", "federation"]);
 
 /** Most messages from other relays that are received at once, and bytes of them in memory. */
@@ -215,6 +221,6 @@ const BUSY = refusal(503, "relay is overloaded, try again later");
 const ANSWERS: Record<Acceptance, InboundAnswer> = {
   taken: { status: 202, reason: "" },
   offline: refusal(404, "destination offline"),
-  full: refusal(503, "queue of the destination is full"),
+  full: refusal(FULL_STATUS, "queue of the destination is full"),
   failed: refusal(500, "message can't be stored now"),
 };

@@ -126,7 +126,7 @@ Deno.test("Inbound says with a status what became of a message, and whether to t
   const envelope = await encode();
   const statuses: [Acceptance, number, string][] = [
     ["offline", 404, "destination offline"],
-    ["full", 503, "queue of the destination is full"],
+    ["full", 507, "queue of the destination is full"],
     ["failed", 500, "message can't be stored now"],
   ];
   for (const [acceptance, status, reason] of statuses) {
