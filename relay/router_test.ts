@@ -102,7 +102,13 @@ Deno.test("Router refuses a fail-fast request to a session that is just closing,
 Deno.test("Router finds fail-fast among tags divided by commas and white space", async () => {
   await using fixture = new RouterFixture();
   const socket = fixture.connect(7);
-  const fast = ["fail-fast", " fail-fast", "a,fail-fast\nb", "x-fail-fast,fail-fast", ",fail-fast,,"];
+  const fast = [
+    "fail-fast",
+    " fail-fast",
+    "a,fail-fast\nb",
+    "x-fail-fast,fail-fast",
+    ",fail-fast,,",
+  ];
   const slow = ["", "fail-fastest", "a.fail-fast", "Fail-Fast", "fail -fast", "fail-fast;"];
   [...fast, ...slow].forEach((tags, i) => socket.receive(encodeMessage(`${i}`, 8, { tags })));
   await until(() => socket.sent.length === fast.length, "answers");

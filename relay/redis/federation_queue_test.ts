@@ -138,7 +138,8 @@ Deno.test("RedisFederationQueue makes room by what others are done with, and nev
 Deno.test("RedisFederationQueue takes more while it holds as many as there may be", async () => {
   await using place = await makePlace();
   await using neighbour = await connectNeighbour(place.url);
-  const fill = `for i = 1, ${MAX_FEDERATED} do redis.call('XADD', KEYS[1], '*', 'msg', ARGV[1]) end`;
+  const fill =
+    `for i = 1, ${MAX_FEDERATED} do redis.call('XADD', KEYS[1], '*', 'msg', ARGV[1]) end`;
   await neighbour.send("EVAL", fill, "1", STREAM, envelope("old"));
   await using store = await place.open();
   const { federation } = store;
