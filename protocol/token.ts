@@ -167,7 +167,8 @@ function checkClaims(value: object): TokenClaims {
   if (!isInteger(sub) || sub === 0 || sub > MAX_TWIN_ID) {
     throw new TokenError('Malformed token: "sub" must be a twin id');
   }
-  if (sid !== undefined && sid !== null && typeof sid !== "string") {
+  // Half a surrogate pair, which JSON lets through, is no text: nothing can write it as UTF-8.
+  if (sid !== undefined && sid !== null && !(typeof sid === "string" && sid.isWellFormed())) {
     throw new TokenError('Malformed token: "sid" must be text, null or absent');
   }
   if (!isInteger(iat) || !isInteger(exp)) {

@@ -85,6 +85,7 @@ const refusedClaims: [name: string, claims: string, reason: RegExp][] = [
   ["a twin id that is text", claimsWith('"sub":"7"'), /"sub" must be a twin id/],
   ["a sid that is a number", claimsWith('"sid":1'), /"sid" must be text, null or absent/],
   ["a sid that is a list", claimsWith('"sid":["a"]'), /"sid" must be text, null or absent/],
+  ["a sid that is no Unicode", claimsWith('"sid":"\\ud800"'), /"sid" must be text, null or absent/],
   ["no iat", `{"sub":7,"exp":${NOW}}`, /"iat" and "exp" must be/],
   ["no exp", `{"sub":7,"iat":${NOW}}`, /"iat" and "exp" must be/],
   ["an iat with a fraction", claimsWith('"iat":1.5'), /"iat" and "exp" must be/],

@@ -99,6 +99,34 @@ Deno.test("Router refuses a fail-fast request to a session that is just closing,
   assert.deepEqual(await fixture.waiting({ twin: 8 }), ["2"]);
 });
 
+Deno.test("Router finds fail-fast among tags divided by commas and white space", async () => {
+  await using fixture = new RouterFixture();
+  const socket = fixture.connect(7);
+  const fast = [
+    "fail-fast",
+    " fail-fast",
+    "a,fail-fast\nb",
+    "x-fail-fast,fail-fast",
+    ",fail-fast,,",
+  ];
+  const slow = ["", "fail-fastest", "a.fail-fast", "Fail-Fast", "fail -fast", "fail-fast;"];
+  [...fast, ...slow].forEach((tags, i) => socket.receive(encodeMessage(`${i}`, 8, { tags })));
+  await until(() => socket.sent.length === fast.length, "answers");
+  await fixture.settled();
+  assert.deepEqual(socket.sent, fast.map((_, i) => `${i}: destination offline`));
+  assert.equal((await fixture.waiting({ twin: 8 })).length, slow.length);
+});
+
+Deno.test("Router is not held up by millions of tags", async () => {
+  await using fixture = new RouterFixture();
+  const socket = fixture.connect(7);
+  const tags = `fail-fast,${"x,".repeat(8_000_000)}`;
+  const start = performance.now();
+  socket.receive(encodeMessage("1", 8, { tags }));
+  await until(() => socket.sent.length === 1, "an answer");
+  assert.ok(performance.now() - start < 1000, "they were taken apart");
+});
+
 Deno.test("Router delivers a fail-fast request to a session that is connected", async () => {
   await using fixture = new RouterFixture();
   const send = sender(fixture);

@@ -1,10 +1,9 @@
 import type { Routing } from "@rmb/protocol";
 
-/** The tag of a message that must not be queued. */
-const FAIL_FAST = "fail-fast";
+/** The tag of a message that must not be queued, between commas or white space; tags can be very long. */
+const FAIL_FAST = /(?<![^\s,])fail-fast(?![^\s,])/;
 
-/** Whether a message must not be queued: its tags are divided by commas and white space. */
+/** Whether a message must not be queued. */
 export function isFailFast({ tags }: Routing): boolean {
-  return tags !== undefined && tags.includes(FAIL_FAST) &&
-    tags.split(/[\s,]+/).includes(FAIL_FAST);
+  return tags !== undefined && FAIL_FAST.test(tags);
 }

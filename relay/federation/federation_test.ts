@@ -172,6 +172,22 @@ Deno.test("Federation keeps going for others while one destination's messages fa
   assert.equal(relay.taken.length, 20);
 });
 
+Deno.test("Federation does not pause a relay for queues that are full there", async () => {
+  await using relay = OtherRelay.start((uid) => status(uid === "full" ? 507 : 202)());
+  await using federation = new FederationFixture();
+  federation.registry.add(8, [relay.domain]);
+  federation.registry.add(9, [relay.domain]);
+  for (let i = 0; i < 20; i++) await federation.send("full", 8, { source: { twin: 100 + i } });
+  await until(() => relay.received.length > 200, "tries");
+  const start = performance.now();
+  for (const uid of numbered("", 20)) {
+    await federation.send(uid, 9);
+    await until(() => relay.taken.includes(uid), uid);
+  }
+  const each = (performance.now() - start) / 20;
+  assert.ok(each < TIMES.retry / 2, `${each} ms for each`);
+});
+
 Deno.test("Federation lets no hanging relay hold up another", async () => {
   await using hanging = OtherRelay.start();
   hanging.answer = hanging.hang;

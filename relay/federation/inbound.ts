@@ -10,14 +10,28 @@ import {
   verifyEnvelope,
 } from "@rmb/protocol";
 
+/**
+ * Status that says that the queue of a message's destination is full, and nothing else is wrong with
+ * the relay: its other twins' messages are welcome.
+ */
+export const FULL_STATUS = 507;
+
 const logger = getLogger(["rmb", "relay", "federation"]);
 
-/** Most messages from other relays that are received at once, and bytes of them in memory. */
+/** Most messages from other relays that are checked and stored at once. */
 const MAX_RECEPTIONS = 256;
+/**
+ * Most bytes of them in memory, those not complete included; and what each takes at least. Of the latter
+ * there may be many: else a few hundred idle connections would keep everyone out.
+ */
 const MAX_BYTES = 64 * 1024 * 1024;
+const MIN_SIZE = 4096;
 
 /** Time for a message to be complete, in milliseconds. */
 const BODY_TIME = 10_000;
+
+/** After so long, in milliseconds, a message that is not complete makes room for others. */
+const PATIENT_TIME = 1000;
 
 /** What became of a message whose destination is on this relay. */
 export type Acceptance = "taken" | "offline" | "full" | "failed";
@@ -50,6 +64,8 @@ export class Inbound {
   #receptions = 0;
   /** Bytes of all of them. */
   #bytes = 0;
+  /** Those that are not complete, the oldest first. */
+  readonly #incomplete = new Set<Incomplete>();
 
   /** Makes one that has received nothing. */
   constructor(options: InboundOptions) {
@@ -69,14 +85,17 @@ export class Inbound {
     declared: number | undefined,
   ): Promise<InboundAnswer> {
     if (declared !== undefined && declared > this.#options.maxMessage) return this.#tooLong();
-    if (this.#receptions >= MAX_RECEPTIONS || this.#bytes >= MAX_BYTES) return BUSY;
-    this.#receptions++;
+    if (this.#receptions >= MAX_RECEPTIONS || !this.#hasRoom(MIN_SIZE)) return BUSY;
     const envelope = new GrowingBytes();
+    this.#bytes += MIN_SIZE;
     try {
-      return await this.#read(body, envelope) ?? await this.receive(envelope.bytes);
+      const refused = await this.#read(body, envelope);
+      if (refused !== undefined) return refused;
+      if (this.#receptions >= MAX_RECEPTIONS) return BUSY;
+      this.#receptions++;
+      return await this.receive(envelope.bytes).finally(() => this.#receptions--);
     } finally {
-      this.#receptions--;
-      this.#bytes -= envelope.length;
+      this.#bytes -= sizeOf(envelope.length);
     }
   }
 
@@ -110,6 +129,16 @@ export class Inbound {
       });
       return ANSWERS.failed;
     }
+  }
+
+  /** Whether so many bytes more can be held: if not, the oldest message that is not complete goes. */
+  #hasRoom(bytes: number): boolean {
+    if (this.#bytes + bytes <= MAX_BYTES) return true;
+    const [oldest] = this.#incomplete;
+    if (oldest === undefined || performance.now() - oldest.since < PATIENT_TIME) return false;
+    this.#incomplete.delete(oldest);
+    oldest.cut();
+    return true;
   }
 
   /** Why a message is refused for what it is itself; undefined if it is not. */
@@ -158,23 +187,29 @@ export class Inbound {
     envelope: GrowingBytes,
   ): Promise<InboundAnswer | undefined> {
     const { maxMessage, bodyTime = BODY_TIME } = this.#options;
-    const { promise: late, resolve } = Promise.withResolvers<"late">();
+    const { promise: ended, resolve } = Promise.withResolvers<"late" | "cut">();
     const timer = setTimeout(() => resolve("late"), bodyTime);
+    const incomplete = { since: performance.now(), cut: () => resolve("cut") };
+    this.#incomplete.add(incomplete);
     const chunks = body[Symbol.asyncIterator]();
     try {
       for (;;) {
-        const next = await Promise.race([chunks.next(), late]);
+        const next = await Promise.race([chunks.next(), ended]);
+        if (next === "cut") return BUSY;
         if (next === "late") return refusal(408, `message is not complete after ${bodyTime} ms`);
         if (next.done) return undefined;
-        if (envelope.length + next.value.length > maxMessage) return this.#tooLong();
-        if (this.#bytes + next.value.length > MAX_BYTES) return BUSY;
-        this.#bytes += next.value.length;
+        const length = envelope.length + next.value.length;
+        if (length > maxMessage) return this.#tooLong();
+        const more = sizeOf(length) - sizeOf(envelope.length);
+        if (!this.#hasRoom(more)) return BUSY;
+        this.#bytes += more;
         envelope.add(next.value);
       }
     } catch {
       return refusal(400, "message ends early");
     } finally {
       clearTimeout(timer);
+      this.#incomplete.delete(incomplete);
     }
   }
 
@@ -183,10 +218,23 @@ export class Inbound {
   }
 }
 
+/** What a message counts for of whose bytes so many are there. */
+function sizeOf(length: number): number {
+  return Math.max(length, MIN_SIZE);
+}
+
+/** A message that is being received. */
+interface Incomplete {
+  /** Since when, by `performance.now()`. */
+  readonly since: number;
+  /** Receives it no longer. */
+  readonly cut: () => void;
+}
+
 /** Bytes that become more. Not a list of chunks: small ones take much more memory than they hold. */
 class GrowingBytes {
   length = 0;
-  #buffer = new Uint8Array(4096);
+  #buffer = new Uint8Array(MIN_SIZE);
 
   get bytes(): Uint8Array {
     return this.#buffer.subarray(0, this.length);
@@ -215,6 +263,6 @@ const BUSY = refusal(503, "relay is overloaded, try again later");
 const ANSWERS: Record<Acceptance, InboundAnswer> = {
   taken: { status: 202, reason: "" },
   offline: refusal(404, "destination offline"),
-  full: refusal(503, "queue of the destination is full"),
+  full: refusal(FULL_STATUS, "queue of the destination is full"),
   failed: refusal(500, "message can't be stored now"),
 };

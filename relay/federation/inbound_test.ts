@@ -126,7 +126,7 @@ Deno.test("Inbound says with a status what became of a message, and whether to t
   const envelope = await encode();
   const statuses: [Acceptance, number, string][] = [
     ["offline", 404, "destination offline"],
-    ["full", 503, "queue of the destination is full"],
+    ["full", 507, "queue of the destination is full"],
     ["failed", 500, "message can't be stored now"],
   ];
   for (const [acceptance, status, reason] of statuses) {
@@ -194,20 +194,38 @@ Deno.test("Inbound.receiveBody() waits for no message for long", async () => {
   assert.deepEqual(await inbound.receiveBody(body([start], "breaks").stream, 200), early);
 });
 
-Deno.test("Inbound.receiveBody() reads no more messages at once than it has room for", async () => {
+Deno.test("Inbound.receiveBody() takes no more messages at once than it has room for", async () => {
+  const { registry } = new Fixture();
+  const { promise: acceptance, resolve } = Promise.withResolvers<Acceptance>();
+  const inbound = new Inbound({
+    registry,
+    domains: ["here.test"],
+    maxMessage: 1000,
+    accept: () => acceptance,
+  });
+  const envelope = await encode();
+  const receive = () => inbound.receiveBody(body([envelope]).stream, undefined);
+  const taken = Array.from({ length: 256 }, receive);
+  await new Promise((resolve) => setTimeout(resolve));
+  const unread = body([envelope]);
+  const busy = { status: 503, reason: "relay is overloaded, try again later" };
+  assert.deepEqual(await inbound.receiveBody(unread.stream, envelope.length), busy);
+  assert.equal(unread.read(), 0);
+  resolve("taken");
+  assert.ok((await Promise.all(taken)).every(({ status }) => status === 202));
+  assert.equal((await receive()).status, 202);
+});
+
+Deno.test("Inbound.receiveBody() takes messages while many others are not complete", async () => {
   const { inbound } = new Fixture();
   const envelope = await encode();
   const hanging = Array.from(
-    { length: 256 },
+    { length: 1000 },
     () => inbound.receiveBody(body([envelope.subarray(0, 10)], "hangs").stream, undefined),
   );
-  const busy = { status: 503, reason: "relay is overloaded, try again later" };
-  const unread = body([envelope]);
-  assert.deepEqual(await inbound.receiveBody(unread.stream, envelope.length), busy);
-  assert.equal(unread.read(), 0);
+  assert.equal((await inbound.receiveBody(body([envelope]).stream, undefined)).status, 202);
   const answers = await inTime(Promise.all(hanging), "an end of those that hang");
   assert.ok(answers.every(({ status }) => status === 408));
-  assert.equal((await inbound.receiveBody(body([envelope]).stream, undefined)).status, 202);
 });
 
 Deno.test("Inbound.receiveBody() reads no more bytes at once than it has room for", async () => {
@@ -228,4 +246,21 @@ Deno.test("Inbound.receiveBody() reads no more bytes at once than it has room fo
   assert.equal((await hanging).status, 408);
   const envelope = await encode();
   assert.equal((await inbound.receiveBody(body([envelope]).stream, undefined)).status, 202);
+});
+
+Deno.test("Inbound.receiveBody() gives up what takes long for want of room", async () => {
+  const { registry } = new Fixture();
+  const inbound = new Inbound({
+    registry,
+    domains: ["here.test"],
+    maxMessage: 64 * 1024 * 1024,
+    accept: () => Promise.resolve("taken"),
+  });
+  const chunk = new Uint8Array(1024 * 1024);
+  const most = body(Array.from({ length: 63 }, () => chunk), "hangs");
+  const hanging = inbound.receiveBody(most.stream, undefined);
+  await until(() => most.read() === 63, "63 MiB");
+  const more = () => inbound.receiveBody(body([chunk, chunk]).stream, undefined);
+  await until(async () => (await more()).status === 400, "room for what is no envelope");
+  assert.equal((await hanging).status, 503);
 });

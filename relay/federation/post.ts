@@ -1,8 +1,12 @@
+import { FULL_STATUS } from "./inbound.ts";
+
 /** What another relay answered. */
 export type Reply =
   | { readonly result: "taken" }
   /** It, and any other, will never take this message. */
   | { readonly result: "rejected"; readonly reason: string }
+  /** It takes nothing for this destination now; it works. */
+  | { readonly result: "full" }
   | { readonly result: "failed"; readonly reason: string };
 
 /** Connections to one relay that are kept for the next message. */
@@ -56,6 +60,7 @@ export class Poster implements Disposable {
       const { status } = response;
       const reason = `${status} ${printable(await readStart(response))}`.trimEnd();
       if (status === 202) return { result: "taken" };
+      if (status === FULL_STATUS) return { result: "full" };
       return { result: status >= 400 && status < 500 ? "rejected" : "failed", reason };
     } catch (error) {
       return { result: "failed", reason: describe(error) };

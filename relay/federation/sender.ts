@@ -55,7 +55,7 @@ type ReadQueued = () => Promise<Uint8Array | undefined>;
 
 /** What came of a try to send a message. */
 export type Outcome =
-  | Exclude<Sent, { result: "failed" }>
+  | Exclude<Sent, { result: "failed" | "full" }>
   /** There is no relay to send it to. */
   | { readonly result: "undeliverable"; readonly reason: string }
   /** This relay is one of its destination's. */
@@ -120,9 +120,9 @@ export class Sender implements Disposable {
         const sent = await this.#ask(domain, message, read);
         if (sent === undefined) continue;
         if (sent.result === "taken") metrics.succeeded(domain);
-        if (sent.result !== "failed") return sent;
+        if (sent.result !== "failed" && sent.result !== "full") return sent;
         asked = true;
-        this.#ranker.failed(domain);
+        if (sent.result === "failed") this.#ranker.failed(domain);
         failed.add(domain);
       }
       if (!asked) break; // All are paused.

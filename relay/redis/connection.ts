@@ -85,8 +85,12 @@ export class Connection implements AsyncDisposable {
     try {
       return await client.sendCommand(command, BYTES) as Reply;
     } catch (cause) {
-      if (cause instanceof ErrorReply) throw cause;
-      throw new RedisLostError("Connection to Redis is lost", { cause });
+      if (!(cause instanceof ErrorReply)) {
+        throw new RedisLostError("Connection to Redis is lost", { cause });
+      }
+      // It has become a replica: what takes its place may be found by connecting again.
+      if (client === this.#client && /\bREADONLY\b/.test(cause.message)) this.#end(cause);
+      throw cause;
     } finally {
       this.#commands--;
       this.#silentTicks = 0;

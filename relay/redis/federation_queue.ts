@@ -30,11 +30,12 @@ function consumerName(id: string): string {
  * heartbeat has; others when they have done nothing with an entry for long. And those of this relay
  * whose bytes it has never got, because it lost its connection then.
  *
- * ARGV: consumer, count, idle time for others, then the ids that this relay has. Returns entries.
+ * ARGV: consumer, count, idle time for others, then the ids that this relay has, divided by spaces: too
+ * many for arguments of their own. Returns entries.
  */
 const SWEEP = script(`
 local me, count, held, ids = ARGV[1], tonumber(ARGV[2]), {}, {}
-for i = 4, #ARGV do held[ARGV[i]] = true end
+for id in string.gmatch(ARGV[4], '%S+') do held[id] = true end
 for _, fields in ipairs(redis.call('XINFO', 'CONSUMERS', '${STREAM}', '${GROUP}')) do
   local consumer = {}
   for i = 1, #fields, 2 do consumer[fields[i]] = fields[i + 1] end
@@ -176,7 +177,7 @@ export class RedisFederationQueue implements FederationQueue, AsyncDisposable {
   /** Looks for entries of relays that have ended, if it is time to; undefined if there are none. */
   async #sweep(count: number): Promise<Entry[] | undefined> {
     if (Date.now() < this.#sweepAt) return undefined;
-    const args = [this.#consumer, `${count}`, `${FOREIGN_IDLE}`, ...this.#held];
+    const args = [this.#consumer, `${count}`, `${FOREIGN_IDLE}`, [...this.#held].join(" ")];
     const entries = await this.#connection.run<Entry[]>(SWEEP, [], ...args);
     if (entries.length > 0) return entries;
     this.#sweepAt = Date.now() + SWEEP_INTERVAL;

@@ -3,6 +3,7 @@ import { readRouting } from "@rmb/protocol";
 import { inTime, until } from "../../tests/fixtures/deadline.ts";
 import { type FederationQueue, MAX_FEDERATED } from "../federation/queue.ts";
 import { testFederationQueue } from "../federation/queue_contract.ts";
+import { Clock } from "../tests/clock.ts";
 import { connectNeighbour, envelope, makePlace } from "./tests/place.ts";
 
 const STREAM = "relay.federation.stream";
@@ -132,4 +133,20 @@ Deno.test("RedisFederationQueue makes room by what others are done with, and nev
   await store.federation.push(envelope("x"));
   const left = await rust.send("XLEN", STREAM);
   assert.equal(left, MAX_FEDERATED - 300 + 1);
+});
+
+Deno.test("RedisFederationQueue takes more while it holds as many as there may be", async () => {
+  await using place = await makePlace();
+  await using neighbour = await connectNeighbour(place.url);
+  const fill =
+    `for i = 1, ${MAX_FEDERATED} do redis.call('XADD', KEYS[1], '*', 'msg', ARGV[1]) end`;
+  await neighbour.send("EVAL", fill, "1", STREAM, envelope("old"));
+  await using store = await place.open();
+  const { federation } = store;
+  const held = await inTime(federation.take(MAX_FEDERATED, never), "envelopes");
+  assert.equal(held.length, MAX_FEDERATED);
+  using clock = new Clock();
+  clock.advance(4); // Time to look for what relays have left that ended.
+  await neighbour.send("XADD", STREAM, "*", "msg", envelope("new"));
+  assert.deepEqual(await takeUids(federation, 1), ["new"]);
 });

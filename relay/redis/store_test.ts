@@ -201,6 +201,18 @@ Deno.test("RedisStore waits while Redis may not be written to", async () => {
   assert.deepEqual(await drain(store.mailbox, "7"), ["one"]);
 });
 
+Deno.test("RedisStore connects again when Redis may not be written to: another may be there now", async () => {
+  await using place = await makePlace();
+  await using promoted = await makePlace();
+  await using proxy = new Proxy(Number(new URL(place.url).port));
+  await using store = await RedisStore.open(proxy.url);
+  await using neighbour = await connectNeighbour(place.url);
+  proxy.port = Number(new URL(promoted.url).port);
+  await neighbour.send("REPLICAOF", "127.0.0.1", new URL(promoted.url).port);
+  await inTime(store.mailbox.append("7", envelope("one"), LATER), "stored");
+  assert.deepEqual(await drain(store.mailbox, "7"), ["one"]);
+});
+
 Deno.test("RedisStore leaves no key of its own behind", async () => {
   await using place = await makePlace();
   await using neighbour = await connectNeighbour(place.url);

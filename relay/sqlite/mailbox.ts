@@ -65,14 +65,12 @@ export class SqliteMailbox implements Mailbox {
     );
     this.#delete = this.#database.prepare("DELETE FROM mailbox WHERE id = ?");
     this.#purgeExpired = this.#database.prepare(
-      "DELETE FROM mailbox WHERE expires <= ? RETURNING session",
+      "DELETE FROM mailbox WHERE expires <= ? RETURNING CAST(session AS BLOB) name",
     );
     const counts = this.#database.prepare(
-      "SELECT session, count(*) n FROM mailbox GROUP BY session",
+      "SELECT CAST(session AS BLOB) name, count(*) n FROM mailbox GROUP BY session",
     );
-    for (const { session, n } of counts.iterate()) {
-      this.#count(session as string, n as number);
-    }
+    for (const { name, n } of counts.iterate()) this.#count(textOf(name), n as number);
     const range = this.#database.prepare("SELECT min(id) first, max(id) last FROM mailbox").get()!;
     this.#firstId = (range.first as number | null) ?? 0;
     this.#nextId = ((range.last as number | null) ?? 0) + 1;
@@ -196,7 +194,7 @@ export class SqliteMailbox implements Mailbox {
   #purge(): void {
     try {
       const purged = this.#purgeExpired.all(unixNow());
-      for (const { session } of purged) this.#count(session as string, -1);
+      for (const { name } of purged) this.#count(textOf(name), -1);
     } catch (error) {
       logger.error("expired messages can't be deleted: {error}", { error: String(error) });
     }
@@ -208,4 +206,9 @@ export class SqliteMailbox implements Mailbox {
     if (count > 0) this.#counts.set(session, count);
     else this.#counts.delete(session);
   }
+}
+
+/** A text that was read as bytes: read as text, it would end at the first NUL. */
+function textOf(bytes: unknown): string {
+  return new TextDecoder().decode(bytes as Uint8Array);
 }

@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import { DatabaseSync } from "node:sqlite";
 import { unixNow } from "@rmb/protocol";
+import { MailboxFullError, MAX_QUEUED } from "../mailbox.ts";
 import { type MailboxStore, testMailbox } from "../mailbox_contract.ts";
+import { Clock } from "../tests/clock.ts";
 import { SqliteStore } from "./store.ts";
 
 async function makeStore(): Promise<MailboxStore & { path: string }> {
@@ -47,4 +49,22 @@ Deno.test("SqliteMailbox deletes what has expired from its file when it is opene
   await (await store.open())[Symbol.asyncDispose]();
   using database = new DatabaseSync(store.path);
   assert.equal(database.prepare("SELECT count(*) n FROM mailbox").get()?.n, 1);
+});
+
+Deno.test("SqliteMailbox counts the queue of any session id, also after it has expired", async () => {
+  await using store = await makeStore();
+  const session = "7:a\0b";
+  const expires = unixNow() + 30;
+  {
+    await using opened = await store.open();
+    await opened.mailbox.append(session, Uint8Array.of(1), expires);
+  }
+  await using opened = await store.open();
+  const append = () => opened.mailbox.append(session, Uint8Array.of(1), expires);
+  await Promise.all(Array.from({ length: MAX_QUEUED - 1 }, append));
+  await assert.rejects(append(), MailboxFullError);
+  using clock = new Clock();
+  clock.advance(40);
+  await opened.mailbox.append(session, Uint8Array.of(1), unixNow() + 60);
+  assert.equal(await opened.mailbox.depth(), 1);
 });

@@ -2,8 +2,9 @@
 export class Proxy implements AsyncDisposable {
   /** How many connections were cut instead of passing on an answer. */
   cut = 0;
+  /** The server's port, for connections from now on. */
+  port: number;
   readonly #listener: Deno.TcpListener;
-  readonly #port: number;
   readonly #open = new Set<Deno.TcpConn>();
   readonly #serving: Promise<unknown>[] = [];
   /** Connections whose next answer is not passed on. */
@@ -11,7 +12,7 @@ export class Proxy implements AsyncDisposable {
 
   /** @param port The server's, on this machine. */
   constructor(port: number) {
-    this.#port = port;
+    this.port = port;
     this.#listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
     this.#serving.push(this.#accept());
   }
@@ -37,7 +38,7 @@ export class Proxy implements AsyncDisposable {
   }
 
   async #serve(client: Deno.TcpConn): Promise<void> {
-    const server = await Deno.connect({ hostname: "127.0.0.1", port: this.#port });
+    const server = await Deno.connect({ hostname: "127.0.0.1", port: this.port });
     this.#open.add(client).add(server);
     const pipe = async (from: Deno.TcpConn, to: Deno.TcpConn) => {
       const buffer = new Uint8Array(65536);
