@@ -10,6 +10,8 @@ const logger = getLogger(["rmb", "relay", "session"]);
 
 /** Bytes handed over that the kernel has not taken above which messages go to the mailbox. */
 const MAX_BUFFERED = 4 * 1024 * 1024;
+/** Bytes of them of all sessions together: above, the one with most is dropped, and keeps its queue. */
+const MAX_UNSENT = 512 * 1024 * 1024;
 /** Bytes of them below which the mailbox is read again. */
 const LOW_BUFFERED = 256 * 1024;
 /** How many messages may wait for a client that keeps reading before its senders have to wait. */
@@ -95,7 +97,7 @@ export class ConnectedSession {
     this.#metrics = metrics;
     this.#outbox = new Outbox(
       (envelope, onWritten) => socket.send(envelope, BINARY, onWritten),
-      (id) => this.#written(id),
+      (id, size) => this.#written(id, size),
       (seconds) => metrics.delivery.observe(seconds),
     );
     const { promise: closed, resolve } = Promise.withResolvers<void>();
@@ -122,6 +124,11 @@ export class ConnectedSession {
     return this.#direct && this.open;
   }
 
+  /** Whether its socket takes a message of a size in bytes now. */
+  takes(size: number): boolean {
+    return this.direct && (this.#outbox.length === 0 || this.#outbox.bytes + size <= MAX_BUFFERED);
+  }
+
   /** Bytes of messages for it that wait in memory. */
   get bytesWaiting(): number {
     return this.#outbox.bytes;
@@ -140,14 +147,27 @@ export class ConnectedSession {
    * @returns Undefined when the socket has it; else a promise of the mailbox's taking it.
    */
   deliver(envelope: Uint8Array, expires: number): Promise<void> | undefined {
-    if (this.direct) {
+    if (this.takes(envelope.length)) {
       this.#hand(envelope, expires, undefined);
-      if (this.#outbox.bytes > MAX_BUFFERED) this.#readLater();
       return undefined;
     }
+    if (this.direct) this.#readLater();
     this.#appended++;
     this.#backlog++;
     return this.#mailbox.append(this.name, envelope, expires);
+  }
+
+  /**
+   * Sends an answer of the relay's own, without regard to what waits: its order means nothing.
+   *
+   * @param expires As above; 0 for an answer that is of no use to a later connection.
+   */
+  answer(envelope: Uint8Array, expires: number): Promise<void> | undefined {
+    if (this.open && this.#outbox.bytes <= MAX_BUFFERED) {
+      this.#hand(envelope, expires, undefined);
+      return undefined;
+    }
+    return expires > 0 ? this.deliver(envelope, expires) : undefined;
   }
 
   /** Waits while much is behind in the mailbox and the client reads it: its senders should, too. */
@@ -180,13 +200,26 @@ export class ConnectedSession {
 
   /** Hands a message to the socket. */
   #hand(envelope: Uint8Array, expires: number, id: QueuedEnvelope["id"] | undefined): void {
+    const metrics = this.#metrics;
+    metrics.sent++;
+    metrics.sentBytes += envelope.length;
+    metrics.unsentBytes += envelope.length;
     this.#outbox.push(envelope, expires, id);
-    this.#metrics.sent++;
-    this.#metrics.sentBytes += envelope.length;
+    if (metrics.unsentBytes > MAX_UNSENT) this.#dropLargest();
+  }
+
+  /** Disconnects the session for which most waits in memory; that goes back to its mailbox. */
+  #dropLargest(): void {
+    let largest: ConnectedSession | undefined;
+    for (const session of this.#metrics.sessions) {
+      if (session.open && session.bytesWaiting > (largest?.bytesWaiting ?? 0)) largest = session;
+    }
+    largest?.terminate("back_pressure_timeout", "too much waits for it in memory");
   }
 
   /** The kernel has a message. */
-  #written(id: QueuedEnvelope["id"] | undefined): void {
+  #written(id: QueuedEnvelope["id"] | undefined, size: number): void {
+    if (this.#end === undefined) this.#metrics.unsentBytes -= size;
     if (id !== undefined) {
       this.#queued--;
       this.#delivered.push(id);
@@ -292,6 +325,7 @@ export class ConnectedSession {
 
   /** No more messages go to the socket. */
   #stop(end: SessionEnd, reason: string): void {
+    if (this.#end === undefined) this.#metrics.unsentBytes -= this.#outbox.bytes;
     this.#end = end;
     this.#endReason ||= reason;
     this.#direct = false;
@@ -318,7 +352,7 @@ export class ConnectedSession {
    * but what was sent straight behind such messages must come back behind them.
    */
   async #putBack(): Promise<void> {
-    const all = this.#outbox.takeAll();
+    const all = this.#outbox.takeAll().filter(({ expires }) => expires > 0);
     const unsent = all.slice(0, all.findLastIndex(({ id }) => id === undefined) + 1);
     const removed = this.#delivered;
     for (const { id } of unsent) if (id !== undefined) removed.push(id);

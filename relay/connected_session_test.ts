@@ -261,6 +261,29 @@ Deno.test("ConnectedSession drops a client that takes nothing for 60 s, and keep
   assert.match((await fixture.metrics.scrape()).body, /reason="back_pressure_timeout"} 1/);
 });
 
+Deno.test("ConnectedSession sends answers at once while its mailbox can't be read, and keeps what matters", async () => {
+  const before = Promise.withResolvers<void>();
+  await using fixture = new Fixture({ before: before.promise });
+  await fixture.deliver("waits");
+  assert.equal(fixture.session.answer(bytes("pong"), 0), undefined);
+  assert.equal(fixture.session.answer(bytes("error"), LATER), undefined);
+  assert.deepEqual(fixture.socket.sent, ["pong", "error"]);
+  fixture.socket.end(1006);
+  before.resolve();
+  await fixture.session.ended;
+  assert.deepEqual(await fixture.waiting(), ["error", "waits"], "nobody needs a pong any more");
+});
+
+Deno.test("ConnectedSession keeps one message of any size in memory, and few more bytes than that", async () => {
+  await using fixture = new Fixture();
+  await fixture.direct();
+  assert.equal(fixture.session.takes(2 * LARGE_SIZE), true);
+  await fixture.deliver(LARGE);
+  assert.equal(fixture.session.takes(1), false);
+  await fixture.deliver("two");
+  assert.deepEqual(fixture.socket.sent, [LARGE]);
+});
+
 Deno.test("ConnectedSession does not send again what the mailbox fails to remove", async () => {
   const store = new SqliteStore(":memory:");
   const { mailbox } = store;

@@ -14,6 +14,8 @@ export class RelayMetrics {
   /** Messages written to a socket, and their bytes. */
   sent = 0;
   sentBytes = 0;
+  /** Bytes handed to sessions that the kernel has not taken. */
+  unsentBytes = 0;
   /** Messages refused: of these, requests were answered with an error. */
   refused = 0;
   /** Sessions connected. */
@@ -82,11 +84,7 @@ export class RelayMetrics {
     this.gauge(
       "relay_unsent_bytes",
       "Bytes handed to sessions that the kernel has not taken",
-      () => {
-        let bytes = 0;
-        for (const { bytesWaiting } of sessions) bytes += bytesWaiting;
-        return bytes;
-      },
+      () => this.unsentBytes,
     );
     this.gauge("process_resident_memory_bytes", "Resident memory", () => Deno.memoryUsage().rss);
     new Gauge({

@@ -40,19 +40,20 @@ export class Outbox {
   #sampled = -1;
   #sampledAt = 0;
   readonly #write: Write;
-  readonly #onWritten: (id: QueuedEnvelope["id"] | undefined) => void;
+  readonly #onWritten: (id: QueuedEnvelope["id"] | undefined, size: number) => void;
   readonly #onSample: (seconds: number) => void;
   /** The same for all messages: they are written in order. */
   readonly #written = (error?: Error | null) => this.#take(error);
 
   /**
    * @param write Writes to the socket.
-   * @param onWritten Called for each message that the kernel has, oldest first, with its id.
+   * @param onWritten Called for each message that the kernel has, oldest first, with its id and
+   * its size in bytes.
    * @param onSample Called for some of them with the time that it took.
    */
   constructor(
     write: Write,
-    onWritten: (id: QueuedEnvelope["id"] | undefined) => void,
+    onWritten: (id: QueuedEnvelope["id"] | undefined, size: number) => void,
     onSample: (seconds: number) => void,
   ) {
     this.#write = write;
@@ -127,7 +128,7 @@ export class Outbox {
     while (
       this.#inFlight < MAX_IN_FLIGHT && this.#next < this.#envelopes.length && !this.#closed
     ) this.#writeNext();
-    this.#onWritten(id);
+    this.#onWritten(id, size);
   }
 
   /** Lets go of what is written, seldom enough to cost little. */

@@ -14,22 +14,16 @@ import { errorAnswer, pongAnswer } from "./answers.ts";
 import { ConnectedSession } from "./connected_session.ts";
 import type { Acceptance } from "./federation/inbound.ts";
 import { FederationQueueFullError } from "./federation/queue.ts";
+import { HeldMessages, kept, type Message } from "./held_messages.ts";
 import { logMessage } from "./log_message.ts";
 import { MailboxFullError } from "./mailbox.ts";
 import type { RelayMetrics } from "./metrics.ts";
-import { compact } from "./outbox.ts";
 import type { RateLimit } from "./rate_limit.ts";
 import type { Store } from "./store.ts";
 import { isFailFast } from "./tags.ts";
 import type { WebSocket } from "./web_socket.ts";
 
 const logger = getLogger(["rmb", "relay", "router"]);
-
-/** Bytes of messages that wait for a look-up or for the store, in all; above, new ones are refused. */
-const MAX_WAITING_BYTES = 256 * 1024 * 1024;
-
-/** What a message that waits takes in memory beside its bytes, about, in bytes. */
-const WAITING_OVERHEAD = 1024;
 
 /** Longest session id that a message can be for, in characters: no token has room for more. */
 const MAX_SESSION_ID = 4096;
@@ -59,13 +53,6 @@ export interface RouterOptions {
   readonly federate: (envelope: Uint8Array, sender: number) => Promise<void>;
 }
 
-/** A message on its way. */
-interface Message {
-  readonly sender: ConnectedSession;
-  readonly routing: Routing;
-  readonly bytes: Uint8Array;
-}
-
 /** A destination that is being looked up, and the messages for it that came meanwhile. */
 interface LookUp {
   readonly messages: Message[];
@@ -86,7 +73,7 @@ export class Router {
   readonly #lookUps = new Map<string, LookUp>();
   /** Whether each message is logged: asked for each, it would cost as much as reading it. */
   readonly #logsMessages = logger.isEnabledFor("debug");
-  #waitingBytes = 0;
+  readonly #held = new HeldMessages();
   #storeFailure: string | undefined;
   #closing = false;
 
@@ -109,7 +96,7 @@ export class Router {
 
   /** Bytes of messages that wait for a look-up or for the store. */
   get waitingBytes(): number {
-    return this.#waitingBytes;
+    return this.#held.bytes;
   }
 
   /** Why the last message could not be stored; undefined if it could. */
@@ -164,7 +151,7 @@ export class Router {
     this.#count(envelope);
     try {
       const connected = this.#sessions.get(name);
-      if (connected?.direct) {
+      if (connected?.takes(envelope.length)) {
         connected.deliver(envelope, expires);
       } else if (store.failure !== undefined) {
         return "failed"; // The other relay will try again, and would not wait for so long.
@@ -202,9 +189,11 @@ export class Router {
   answer(session: Session, bytes: Uint8Array): void {
     const name = formatSession(session);
     const expires = unixNow() + ANSWER_TIME;
-    const stored = this.#sessions.get(name)?.deliver(bytes, expires) ??
-      this.#options.store.mailbox.append(name, bytes, expires);
-    this.#holdAnswer(stored, name, bytes);
+    const connected = this.#sessions.get(name);
+    const stored = connected === undefined
+      ? this.#options.store.mailbox.append(name, bytes, expires)
+      : connected.answer(bytes, expires);
+    if (stored !== undefined) this.#holdAnswer(stored, name, bytes);
   }
 
   /** Takes one message from a session: the way of every message, in the protocol's order. */
@@ -222,7 +211,10 @@ export class Router {
     if (!sameSession(routing.source, sender.session)) {
       return this.#refuse(sender, routing, "message wrong source");
     }
-    if (routing.kind === "ping") return this.#answerTo(sender, pongAnswer(bytes));
+    if (routing.kind === "ping") {
+      sender.answer(pongAnswer(bytes), 0);
+      return;
+    }
     if (routing.destination.twin === 0) {
       return this.#refuse(sender, routing, "message with missing destination");
     }
@@ -232,16 +224,16 @@ export class Router {
     const name = formatSession(routing.destination);
     const lookUp = this.#lookUps.get(name);
     const connected = lookUp === undefined ? this.#sessions.get(name) : undefined;
-    if (connected?.direct) {
+    if (connected?.takes(bytes.length)) {
       connected.deliver(bytes, routing.timestamp + routing.expiration);
-    } else if (!this.#hold(sender, bytes)) {
+    } else if (!this.#held.hold(sender, bytes)) {
       this.#overrun(sender, routing);
     } else if (connected?.open) {
       this.#deliver(connected, { sender, routing, bytes });
     } else if (lookUp !== undefined) {
-      lookUp.messages.push(keep(sender, bytes));
+      lookUp.messages.push(kept(sender, bytes));
     } else {
-      const messages = [keep(sender, bytes)];
+      const messages = [kept(sender, bytes)];
       const done = this.#lookUp(name, routing.destination, messages);
       this.#lookUps.set(name, { messages, done });
     }
@@ -269,7 +261,7 @@ export class Router {
         const expires = routing.timestamp + routing.expiration;
         this.#await(this.#options.store.mailbox.append(name, bytes, expires), message);
       } else {
-        this.#release(sender, bytes);
+        this.#held.release(sender, bytes);
         this.#refuse(sender, routing, way === "queue" ? OFFLINE : way.refusal);
       }
     }
@@ -307,30 +299,25 @@ export class Router {
   #deliver(receiver: ConnectedSession, message: Message): void {
     const { routing: { timestamp, expiration }, bytes, sender } = message;
     const stored = receiver.deliver(bytes, timestamp + expiration);
-    if (stored !== undefined) this.#await(stored.then(() => receiver.keepsUp()), message);
-    else this.#release(sender, bytes);
+    if (stored !== undefined) this.#await(stored, message, receiver);
+    else this.#held.release(sender, bytes);
   }
 
-  /** Holds a message until it is stored. */
-  #await(stored: Promise<void>, { sender, routing, bytes }: Message): void {
-    stored.then(
-      () => this.#storeFailure = undefined,
-      (error) => this.#notStored(sender, routing, error),
-    ).then(() => this.#release(sender, bytes));
-  }
-
-  /** Counts a message as waiting in memory, if there is room. */
-  #hold(sender: ConnectedSession, bytes: Uint8Array): boolean {
-    const size = bytes.length + WAITING_OVERHEAD;
-    if (this.#waitingBytes + size > MAX_WAITING_BYTES || !sender.window.take(size)) return false;
-    this.#waitingBytes += size;
-    return true;
-  }
-
-  #release(sender: ConnectedSession, bytes: Uint8Array): void {
-    const size = bytes.length + WAITING_OVERHEAD;
-    this.#waitingBytes -= size;
-    sender.window.release(size);
+  /** Holds a message until it is stored, and its sender until the receiver has caught up. */
+  async #await(
+    stored: Promise<void>,
+    { sender, routing, bytes }: Message,
+    receiver?: ConnectedSession,
+  ): Promise<void> {
+    let pause: Promise<void> | undefined;
+    try {
+      await stored;
+      this.#storeFailure = undefined;
+      pause = receiver?.keepsUp();
+    } catch (error) {
+      pause = this.#notStored(sender, routing, error);
+    }
+    this.#held.release(sender, bytes, pause);
   }
 
   /** There is no room for a message. */
@@ -347,12 +334,17 @@ export class Router {
     metrics.receivedBytes += bytes.length;
   }
 
-  /** Refuses a message that was not stored; returns when that may take no more room. */
-  #notStored(sender: ConnectedSession, routing: Routing, error: unknown): Promise<void> | void {
+  /** Refuses a message that was not stored; returns how long its sender is held up. */
+  #notStored(
+    sender: ConnectedSession,
+    routing: Routing,
+    error: unknown,
+  ): Promise<void> | undefined {
     const isMailboxFull = error instanceof MailboxFullError;
     if (!isMailboxFull && !(error instanceof FederationQueueFullError)) {
       this.#storeFailed(error);
-      return this.#refuse(sender, routing, "message can't be stored now");
+      this.#refuse(sender, routing, "message can't be stored now");
+      return undefined;
     }
     const queue = isMailboxFull ? "queue of the destination" : "queue for other relays";
     this.#refuse(sender, routing, `${queue} is full`);
@@ -384,21 +376,14 @@ export class Router {
 
   /** Sends an answer of the relay's own to a session that is connected here. */
   #answerTo(session: ConnectedSession, bytes: Uint8Array): void {
-    const stored = session.deliver(bytes, unixNow() + ANSWER_TIME);
+    const stored = session.answer(bytes, unixNow() + ANSWER_TIME);
     if (stored !== undefined) this.#holdAnswer(stored, session.name, bytes);
   }
 
   #holdAnswer(stored: Promise<void>, name: string, bytes: Uint8Array): void {
-    const size = bytes.length + WAITING_OVERHEAD;
-    this.#waitingBytes += size;
-    stored.catch((error) => {
+    const settled = stored.catch((error) => {
       logger.debug("no answer to {session}: {error}", { session: name, error: String(error) });
-    }).then(() => this.#waitingBytes -= size);
+    });
+    this.#held.holdUntil(settled, bytes);
   }
-}
-
-/** A message that waits, without much memory behind its bytes that is not theirs. */
-function keep(sender: ConnectedSession, bytes: Uint8Array): Message {
-  const kept = compact(bytes);
-  return { sender, routing: readRouting(kept), bytes: kept };
 }

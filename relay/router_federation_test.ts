@@ -151,6 +151,7 @@ Deno.test("Router tells requesters why a message for elsewhere was not taken", a
   fixture.federate = () => Promise.resolve();
   socket.receive(encodeMessage("2", 100));
   await until(() => fixture.router.storeFailure === undefined, "the store works again");
+  await new Promise((resolve) => setTimeout(resolve, 60)); // So long is held up who finds a queue full.
 });
 
 Deno.test("Router holds a message for elsewhere until it is stored", async () => {

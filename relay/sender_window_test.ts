@@ -22,7 +22,10 @@ class Fixture implements Disposable {
   }
 
   release(count: number, size = 1): void {
-    for (let i = 0; i < count; i++) this.window.release(size);
+    for (let i = 0; i < count; i++) {
+      this.window.releaseBytes(size);
+      this.window.release();
+    }
   }
 
   [Symbol.dispose](): void {
@@ -67,19 +70,33 @@ Deno.test("SenderWindow pauses as often as it takes", () => {
   assert.deepEqual(fixture.events, [...once, ...once, ...once]);
 });
 
-Deno.test("SenderWindow reads on after a second, and pauses again only when there was room", () => {
+Deno.test("SenderWindow reads a little at a time while there is no room", () => {
   using fixture = new Fixture();
   fixture.take(1000);
-  fixture.timers.advance(999);
+  fixture.timers.advance(99);
   assert.deepEqual(fixture.events, ["pause"]);
   fixture.timers.advance(1);
-  assert.deepEqual(fixture.events, ["pause", "resume"]);
-  fixture.take(1000);
+  assert.deepEqual(fixture.events.splice(0), ["pause", "resume"]);
+  fixture.take(99);
+  assert.deepEqual(fixture.events, []);
+  fixture.take(1);
+  assert.deepEqual(fixture.events, ["pause"]);
+  fixture.timers.advance(100);
+  fixture.take(1, MIB);
+  assert.deepEqual(fixture.events.splice(0), ["pause", "resume", "pause"], "bytes count as well");
+  fixture.release(1, MIB);
+  fixture.release(601);
+  assert.deepEqual(fixture.events.splice(0), ["resume"]);
   fixture.timers.advance(60_000);
-  assert.deepEqual(fixture.events, ["pause", "resume"], "waiting longer would be in vain");
-  fixture.release(1501);
-  fixture.take(1000);
-  assert.deepEqual(fixture.events, ["pause", "resume", "pause"]);
+  assert.deepEqual(fixture.events, []);
+});
+
+Deno.test("SenderWindow has room for bytes again while messages are under way", () => {
+  using fixture = new Fixture();
+  fixture.take(1, 4 * MIB);
+  assert.deepEqual(fixture.events.splice(0), ["pause"]);
+  fixture.window.releaseBytes(4 * MIB);
+  assert.deepEqual(fixture.events, ["resume"]);
 });
 
 Deno.test("SenderWindow refuses what is above 10000 messages, until some are done", () => {
