@@ -10,8 +10,11 @@ export interface Handed {
   readonly id: QueuedEnvelope["id"] | undefined;
 }
 
-/** Bytes given to the socket and not yet written above which more waits here. */
-const MAX_IN_FLIGHT = 1024 * 1024;
+/**
+ * Bytes given to the socket and not yet written above which more waits here: so few because nobody can
+ * tell how many of them got through when a connection breaks. They are written with one system call.
+ */
+const MAX_IN_FLIGHT = 16 * 1024;
 
 /** Of so many messages the time is taken of one. */
 const SAMPLE = 64;
