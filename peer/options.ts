@@ -45,7 +45,7 @@ const secret = or(
 
 /** The options of `rmb-peer`. */
 const parser = object({
-  secret: { ...secret, parse: parseSecretOption },
+  secret,
   keyType: withDefault(
     option("-k", "--key-type", choice(["sr25519", "ed25519"]), {
       description: message`Kind of the twin's key.`,
@@ -75,19 +75,7 @@ const parser = object({
   ),
 }, { errors: { unexpectedInput, endOfInput: secretMissing } });
 
-/** Where two options conflict, the library would quote them with their values: the secrets. */
-function parseSecretOption(
-  context: Parameters<typeof secret.parse>[0],
-): ReturnType<typeof secret.parse> {
-  const result = secret.parse(context);
-  if (result.success) return result;
-  const error = result.error.map((term) =>
-    term.type === "values" ? optionName(term.values[0]!.split("=")[0]!) : term
-  );
-  return { ...result, error };
-}
-
-/** Nor may an argument be quoted: it may be a word of a mnemonic without quotation marks. */
+/** An argument is not quoted: it may be a word of a mnemonic without quotation marks. */
 function unexpectedInput(token: string) {
   const name = /^(?:--[a-z-]+|-[a-z])(?==|$)/i.exec(token)?.[0];
   return name === undefined

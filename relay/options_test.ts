@@ -151,7 +151,7 @@ Deno.test("rmb-relay ends with 2 and says what is wrong with its arguments", asy
     [[...NEEDED, "--max-message", "67108865"], /--max-message/],
     [[...NEEDED, "--limit", "5"], /--limit|SIZE/],
     [[...NEEDED, "--redis", "http://x"], /Cannot use the Redis URL/],
-    [[...NEEDED, "--redis", "redis://x", "--data", "x.db"], /--redis|--data/],
+    [[...NEEDED, "--redis", "redis://x", "--data", "x.db"], /`--redis` and `--data` cannot be/],
     [[...NEEDED, "--tls-cert", "c.pem"], /--tls-key/],
     [[...NEEDED, "--nonsense"], /--nonsense/],
   ];
@@ -159,6 +159,29 @@ Deno.test("rmb-relay ends with 2 and says what is wrong with its arguments", asy
     const { code, stderr } = await run(...args);
     assert.equal(code, 2, stderr);
     assert.match(stderr, reason);
+  }
+});
+
+Deno.test("rmb-relay quotes no password of a Redis URL that is wrongly used", async () => {
+  const url = "redis://user:secret@localhost";
+  const cases: [string[], RegExp][] = [
+    [["--redis", url, "--data", "x.db"], /Error: `--redis` and `--data` cannot be used together/],
+    [[`--redis=${url}`, "--data=x.db"], /Error: `--redis` and `--data` cannot be used together/],
+    [["--redis", url, "--redis", url], /Error: `--redis` cannot be used multiple times/],
+    [["--redis", url, url], /Error: Unexpected option or argument: "…"/],
+    [[`--redis-url=${url}`], /Error: Unexpected option or argument: "--redis-url=…"/],
+    [[`-r${url}`], /Error: Unexpected option or argument: "…"/],
+    [[`--debug=${url}`], /Error: Flag `--debug` does not accept a value, but got: "…"/],
+    [["--workers", url], /Error: `-w`\/`--workers`: Expected a valid integer, but got "…"/],
+    [["--listen", url], /Error: `-l`\/`--listen`: Cannot listen on "…": expected host:port/],
+    [["--redis", `${url}/x`], /Error: `-r`\/`--redis`: Cannot use the Redis URL: expected/],
+    [["--redis", url, "--nonsense"], /Error: Unexpected option or argument: "--nonsense"/],
+  ];
+  for (const [args, reason] of cases) {
+    const { code, stderr } = await run(...NEEDED, ...args);
+    assert.equal(code, 2, stderr);
+    assert.match(stderr, reason);
+    assert.doesNotMatch(stderr, /secret/);
   }
 });
 
