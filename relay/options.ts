@@ -27,13 +27,22 @@ function parseListen(text: string): ListenAddress {
   return { hostname: match[1] ?? (match[2] || "::"), port, toString: () => text };
 }
 
+function checkDomain(text: string): string {
+  const match = /^(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::(\d{1,5}))?$/i.exec(text);
+  if (match !== null && Number(match[1] ?? 0) <= 65535) return text;
+  const reason = text.includes("_")
+    ? `"_" divides a twin's domains, none has one`
+    : "expected host or host:port, IPv6 in brackets";
+  throw new FormatError(`Cannot use "${text}" as domain: ${reason}`);
+}
+
 /** The file of messages when nothing else is said. */
 const DATA = "rmb-relay.db";
 
 /** The options of `rmb-relay`. */
 const parser = object({
   domains: multiple(
-    option("-m", "--domain", string({ metavar: "DOMAIN" }), {
+    option("-m", "--domain", parsed("DOMAIN", "localhost", checkDomain), {
       description: message`Domain of this relay, exactly as twins name it. Can be repeated.`,
     }),
     { min: 1, errors: { tooFew: message`--domain is missing: name at least one domain.` } },

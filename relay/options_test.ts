@@ -89,6 +89,12 @@ Deno.test("parseOptions() listens on all addresses when told a port only", async
   assert.deepEqual(options.listen, { hostname: "::", port: 9000 });
 });
 
+Deno.test("parseOptions() takes domains as twins can publish them, letter for letter", async () => {
+  const domains = ["Relay.Example.org", "relay-1", "10.0.0.1:8080", "[::1]:81", "[2001:db8::1]"];
+  const args = ["--twins", "twins.json", ...domains.map((domain) => `--domain=${domain}`)];
+  assert.deepEqual(await read({ args }), [{ ...DEFAULTS, domains }]);
+});
+
 Deno.test("parseOptions() takes from the environment what arguments leave out", async () => {
   const env = {
     RMB_RELAY_DOMAIN: "a b:81",
@@ -144,6 +150,11 @@ Deno.test("rmb-relay ends with 2 and says what is wrong with its arguments", asy
     [[], /--domain is missing/],
     [["--twins", "t"], /--domain is missing/],
     [["--domain", "a"], /--twins is missing/],
+    [["--twins", "t", "--domain", ""], /Cannot use "" as domain: expected host or host:port/],
+    [[...NEEDED, "--domain", "https://a/"], /Cannot use "https:\/\/a\/" as domain: expected host/],
+    [[...NEEDED, "--domain", "::1"], /Cannot use "::1" as domain: expected .* IPv6 in brackets/],
+    [[...NEEDED, "--domain", "a:65536"], /Cannot use "a:65536" as domain: expected host/],
+    [[...NEEDED, "--domain", "a_b"], /Cannot use "a_b" as domain: "_" divides/],
     [[...NEEDED, "--listen", "localhost"], /Cannot listen on "localhost": expected host:port/],
     [[...NEEDED, "--listen", "::1:80"], /Cannot listen on "::1:80"/],
     [[...NEEDED, "--listen", ":65536"], /Cannot listen on ":65536"/],
