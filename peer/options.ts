@@ -5,7 +5,7 @@ import {
   parseRelayUrl,
   SecretError,
 } from "@rmb/protocol";
-import { parsed, readOptions } from "@rmb/protocol/program";
+import { parsed, readOptions, shown } from "@rmb/protocol/program";
 import { checkRedisUrl } from "@rmb/protocol/redis-url";
 import { object, or } from "@optique/core/constructs";
 import { message, optionName } from "@optique/core/message";
@@ -51,12 +51,14 @@ const parser = object({
       description: message`Kind of the twin's key.`,
     }),
     "sr25519" as KeyType,
+    shown("sr25519"),
   ),
   redis: withDefault(
     option("-r", "--redis", parsed("URL", "redis://localhost:6379", checkRedisUrl), {
       description: message`Redis that local programs use.`,
     }),
     "redis://localhost:6379",
+    shown("redis://localhost:6379"),
   ),
   twins: option("--twins", string({ metavar: "FILE" }), {
     description: message`JSON file that says who twins are.`,

@@ -46,7 +46,7 @@ export function readOptions<T>(
     help: "option",
     version,
     completion: "option",
-    showDefault: true,
+    showDefault: { prefix: " Default: ", suffix: "." },
     errorExitCode: 2,
   });
 }
@@ -129,6 +129,13 @@ export function parsed<T>(
     },
     format: String,
   };
+}
+
+/** How the help shows a default: without quotation marks. For Optique's `withDefault()`. */
+export function shown(
+  value: unknown,
+): { readonly message: readonly { readonly type: "text"; readonly text: string }[] } {
+  return { message: [{ type: "text", text: String(value) }] };
 }
 
 /** An option that can come from the environment. */

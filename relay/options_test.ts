@@ -142,6 +142,12 @@ Deno.test("rmb-relay answers --help and --version", async () => {
   const [help, version] = await Promise.all([run("--help"), run("--version")]);
   assert.equal(help.code, 0);
   assert.match(help.stdout, /^Usage: rmb-relay .*--domain DOMAIN.*RMB_RELAY_DOMAIN/ms);
+  assert.match(help.stdout, /^ +--limit +Most messages \(COUNT\), /m);
+  assert.match(help.stdout, /^ +--data FILE .* Default: rmb-relay\.db, without --redis\.$/m);
+  for (const value of ["[::]:8080", "3600", "100", "1000", "67108864", "https"]) {
+    assert.ok(help.stdout.includes(` Default: ${value}.\n`), value);
+  }
+  assert.doesNotMatch(help.stdout, /^ +(?:COUNT|SIZE)\b/m);
   assert.deepEqual([version.code, version.stdout.trim()], [0, manifest.version]);
 });
 
