@@ -5,7 +5,7 @@ import {
   parseRelayUrl,
   SecretError,
 } from "@rmb/protocol";
-import { parsed, readOptions } from "@rmb/protocol/program";
+import { parsed, readOptions, shown } from "@rmb/protocol/program";
 import { checkRedisUrl } from "@rmb/protocol/redis-url";
 import { object, or } from "@optique/core/constructs";
 import { message, optionName } from "@optique/core/message";
@@ -45,18 +45,20 @@ const secret = or(
 
 /** The options of `rmb-peer`. */
 const parser = object({
-  secret: { ...secret, parse: parseSecretOption },
+  secret,
   keyType: withDefault(
     option("-k", "--key-type", choice(["sr25519", "ed25519"]), {
       description: message`Kind of the twin's key.`,
     }),
     "sr25519" as KeyType,
+    shown("sr25519"),
   ),
   redis: withDefault(
     option("-r", "--redis", parsed("URL", "redis://localhost:6379", checkRedisUrl), {
       description: message`Redis that local programs use.`,
     }),
     "redis://localhost:6379",
+    shown("redis://localhost:6379"),
   ),
   twins: option("--twins", string({ metavar: "FILE" }), {
     description: message`JSON file that says who twins are.`,
@@ -75,19 +77,7 @@ const parser = object({
   ),
 }, { errors: { unexpectedInput, endOfInput: secretMissing } });
 
-/** Where two options conflict, the library would quote them with their values: the secrets. */
-function parseSecretOption(
-  context: Parameters<typeof secret.parse>[0],
-): ReturnType<typeof secret.parse> {
-  const result = secret.parse(context);
-  if (result.success) return result;
-  const error = result.error.map((term) =>
-    term.type === "values" ? optionName(term.values[0]!.split("=")[0]!) : term
-  );
-  return { ...result, error };
-}
-
-/** Nor may an argument be quoted: it may be a word of a mnemonic without quotation marks. */
+/** An argument is not quoted: it may be a word of a mnemonic without quotation marks. */
 function unexpectedInput(token: string) {
   const name = /^(?:--[a-z-]+|-[a-z])(?==|$)/i.exec(token)?.[0];
   return name === undefined

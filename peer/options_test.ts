@@ -176,6 +176,13 @@ const wrong: readonly (Given & { readonly says: RegExp })[] = [
     args: ["-m", MNEMONIC, "-k", "rsa", ...NEEDED],
     says: /Expected one of "sr25519" and "ed25519", but got "rsa"/,
   },
+  { args: ["-m", MNEMONIC, "-k", MNEMONIC, ...NEEDED], says: /"ed25519", but got "…"/ },
+  { args: ["-m", MNEMONIC, "-k", SEED, ...NEEDED], says: /"ed25519", but got "…"/ },
+  { args: [`--debug=${MNEMONIC}`, ...NEEDED], says: /does not accept a value, but got: "…"/ },
+  {
+    args: ["-m", MNEMONIC, "--twins", "t", "--relay", MNEMONIC],
+    says: /Cannot use relay URL "…": expected ws/,
+  },
   {
     args: ["-m", MNEMONIC, ...NEEDED, "-r", `http://:${PASSWORD}@h`],
     says: /Cannot use the Redis URL: expected redis:\/\//,

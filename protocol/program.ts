@@ -5,7 +5,7 @@
  * @module
  */
 import { configure, getTextFormatter, type LogLevel, type LogRecord } from "@logtape/logtape";
-import { message, optionNames, text } from "@optique/core/message";
+import { type Message, message, optionName, optionNames, text } from "@optique/core/message";
 import type { Parser } from "@optique/core/parser";
 import { run } from "@optique/run";
 
@@ -36,7 +36,7 @@ export function readOptions<T>(
   args: readonly string[],
 ): T {
   const given = withEnvironment(args, prefix, environment);
-  return run(parser as Parser<"sync", T, unknown>, {
+  return run(discreet(parser as Parser<"sync", T, unknown>), {
     programName: name,
     args: given.length > 0 ? given : ["--"], // Of nothing at all it could not tell what is missing.
     brief: message`${text(brief)}`,
@@ -46,9 +46,45 @@ export function readOptions<T>(
     help: "option",
     version,
     completion: "option",
-    showDefault: true,
+    showDefault: { prefix: " Default: ", suffix: "." },
     errorExitCode: 2,
   });
+}
+
+/** A parser whose errors quote nothing that may be secret: a value may be a mnemonic, or have a password. */
+function discreet<T>(parser: Parser<"sync", T, unknown>): Parser<"sync", T, unknown> {
+  return {
+    ...parser,
+    parse(context) {
+      const result = parser.parse(context);
+      return result.success ? result : { ...result, error: withoutSecrets(result.error) };
+    },
+    complete(state, exec) {
+      const result = parser.complete(state, exec);
+      return result.success ? result : { ...result, error: withoutSecrets(result.error) };
+    },
+  };
+}
+
+function withoutSecrets(error: Message): Message {
+  return error.map((term) => {
+    switch (term.type) {
+      case "value":
+        return { ...term, value: hideSecret(term.value) };
+      case "values": // An option with its value, as it was given.
+        return optionName(term.values[0]!.split("=")[0]!);
+      case "text":
+        return text(term.text.replace(/"([^"]*)"/g, (_, value) => `"${hideSecret(value)}"`));
+      default:
+        return term;
+    }
+  });
+}
+
+/** What may be a mnemonic, a seed or a URL with a password becomes "…"; an option's name stays. */
+function hideSecret(argument: string): string {
+  const [, name = "", value = ""] = /^(--?[a-z-]+=)?(.*)$/is.exec(argument) ?? [];
+  return /[\s@]/.test(value) || value.length >= 64 ? `${name}…` : argument;
 }
 
 /** A value of an option, as Optique parses it. */
@@ -93,6 +129,13 @@ export function parsed<T>(
     },
     format: String,
   };
+}
+
+/** How the help shows a default: without quotation marks. For Optique's `withDefault()`. */
+export function shown(
+  value: unknown,
+): { readonly message: readonly { readonly type: "text"; readonly text: string }[] } {
+  return { message: [{ type: "text", text: String(value) }] };
 }
 
 /** An option that can come from the environment. */

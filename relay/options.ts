@@ -1,8 +1,8 @@
 import { FormatError } from "@rmb/protocol";
-import { parsed, readOptions } from "@rmb/protocol/program";
+import { parsed, readOptions, shown } from "@rmb/protocol/program";
 import { checkRedisUrl } from "@rmb/protocol/redis-url";
 import { object, or, seq } from "@optique/core/constructs";
-import { message } from "@optique/core/message";
+import { message, text } from "@optique/core/message";
 import { map, multiple, optional, withDefault } from "@optique/core/modifiers";
 import type { InferValue } from "@optique/core/parser";
 import { argument, flag, option } from "@optique/core/primitives";
@@ -27,13 +27,22 @@ function parseListen(text: string): ListenAddress {
   return { hostname: match[1] ?? (match[2] || "::"), port, toString: () => text };
 }
 
+function checkDomain(text: string): string {
+  const match = /^(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::(\d{1,5}))?$/i.exec(text);
+  if (match !== null && Number(match[1] ?? 0) <= 65535) return text;
+  const reason = text.includes("_")
+    ? `"_" divides a twin's domains, none has one`
+    : "expected host or host:port, IPv6 in brackets";
+  throw new FormatError(`Cannot use "${text}" as domain: ${reason}`);
+}
+
 /** The file of messages when nothing else is said. */
 const DATA = "rmb-relay.db";
 
 /** The options of `rmb-relay`. */
 const parser = object({
   domains: multiple(
-    option("-m", "--domain", string({ metavar: "DOMAIN" }), {
+    option("-m", "--domain", parsed("DOMAIN", "localhost", checkDomain), {
       description: message`Domain of this relay, exactly as twins name it. Can be repeated.`,
     }),
     { min: 1, errors: { tooFew: message`--domain is missing: name at least one domain.` } },
@@ -47,6 +56,7 @@ const parser = object({
       description: message`Address and port to listen on; port 0 takes a free one.`,
     }),
     parseListen("[::]:8080"),
+    shown(parseListen("[::]:8080")),
   ),
   store: withDefault(
     or(
@@ -58,8 +68,9 @@ const parser = object({
       }),
       object({
         data: option("--data", string({ metavar: "FILE" }), {
-          description:
-            message`SQLite file for them, for one relay. Default: ${DATA}, without --redis.`,
+          description: message`SQLite file for them, for one relay. Default: ${
+            text(DATA)
+          }, without --redis.`,
         }),
       }),
     ),
@@ -69,12 +80,10 @@ const parser = object({
     seq(
       flag("--limit", {
         description:
-          message`Most messages, and bytes of them, that a twin may send in a minute. Default: any.`,
+          message`Most messages (COUNT), and bytes of them (SIZE), that a twin may send in a minute. Default: any.`,
       }),
-      argument(integer({ metavar: "COUNT", min: 1 }), {
-        description: message`Messages, of --limit.`,
-      }),
-      argument(integer({ metavar: "SIZE", min: 1 }), { description: message`Bytes, of --limit.` }),
+      argument(integer({ metavar: "COUNT", min: 1 }), { hidden: "doc" }),
+      argument(integer({ metavar: "SIZE", min: 1 }), { hidden: "doc" }),
     ),
     ([, count, size]) => ({ count, size }),
   )),
@@ -84,6 +93,7 @@ const parser = object({
         message`How long a failure of another relay counts against it when one is chosen.`,
     }),
     3600,
+    shown(3600),
   ),
   workers: withDefault(
     option("-w", "--workers", integer({ metavar: "COUNT", min: 1 }), {
@@ -91,18 +101,21 @@ const parser = object({
         message`With --user-per-worker: their product is how many sessions can be connected at once.`,
     }),
     100,
+    shown(100),
   ),
   userPerWorker: withDefault(
     option("-u", "--user-per-worker", integer({ metavar: "COUNT", min: 1 }), {
       description: message`See --workers.`,
     }),
     1000,
+    shown(1000),
   ),
   maxMessage: withDefault(
     option("--max-message", integer({ metavar: "BYTES", min: 1, max: MAX_MESSAGE }), {
       description: message`Longest message taken; its sender's session is closed above.`,
     }),
     MAX_MESSAGE,
+    shown(MAX_MESSAGE),
   ),
   tls: optional(object({
     cert: option("--tls-cert", string({ metavar: "FILE" }), {
@@ -117,6 +130,7 @@ const parser = object({
       description: message`How other relays are reached: http is for networks without TLS.`,
     }),
     "https" as const,
+    shown("https"),
   ),
   verbosity: map(
     multiple(flag("-d", "--debug", {

@@ -89,6 +89,12 @@ Deno.test("parseOptions() listens on all addresses when told a port only", async
   assert.deepEqual(options.listen, { hostname: "::", port: 9000 });
 });
 
+Deno.test("parseOptions() takes domains as twins can publish them, letter for letter", async () => {
+  const domains = ["Relay.Example.org", "relay-1", "10.0.0.1:8080", "[::1]:81", "[2001:db8::1]"];
+  const args = ["--twins", "twins.json", ...domains.map((domain) => `--domain=${domain}`)];
+  assert.deepEqual(await read({ args }), [{ ...DEFAULTS, domains }]);
+});
+
 Deno.test("parseOptions() takes from the environment what arguments leave out", async () => {
   const env = {
     RMB_RELAY_DOMAIN: "a b:81",
@@ -136,6 +142,12 @@ Deno.test("rmb-relay answers --help and --version", async () => {
   const [help, version] = await Promise.all([run("--help"), run("--version")]);
   assert.equal(help.code, 0);
   assert.match(help.stdout, /^Usage: rmb-relay .*--domain DOMAIN.*RMB_RELAY_DOMAIN/ms);
+  assert.match(help.stdout, /^ +--limit +Most messages \(COUNT\), /m);
+  assert.match(help.stdout, /^ +--data FILE .* Default: rmb-relay\.db, without --redis\.$/m);
+  for (const value of ["[::]:8080", "3600", "100", "1000", "67108864", "https"]) {
+    assert.ok(help.stdout.includes(` Default: ${value}.\n`), value);
+  }
+  assert.doesNotMatch(help.stdout, /^ +(?:COUNT|SIZE)\b/m);
   assert.deepEqual([version.code, version.stdout.trim()], [0, manifest.version]);
 });
 
@@ -144,6 +156,11 @@ Deno.test("rmb-relay ends with 2 and says what is wrong with its arguments", asy
     [[], /--domain is missing/],
     [["--twins", "t"], /--domain is missing/],
     [["--domain", "a"], /--twins is missing/],
+    [["--twins", "t", "--domain", ""], /Cannot use "" as domain: expected host or host:port/],
+    [[...NEEDED, "--domain", "https://a/"], /Cannot use "https:\/\/a\/" as domain: expected host/],
+    [[...NEEDED, "--domain", "::1"], /Cannot use "::1" as domain: expected .* IPv6 in brackets/],
+    [[...NEEDED, "--domain", "a:65536"], /Cannot use "a:65536" as domain: expected host/],
+    [[...NEEDED, "--domain", "a_b"], /Cannot use "a_b" as domain: "_" divides/],
     [[...NEEDED, "--listen", "localhost"], /Cannot listen on "localhost": expected host:port/],
     [[...NEEDED, "--listen", "::1:80"], /Cannot listen on "::1:80"/],
     [[...NEEDED, "--listen", ":65536"], /Cannot listen on ":65536"/],
@@ -151,7 +168,7 @@ Deno.test("rmb-relay ends with 2 and says what is wrong with its arguments", asy
     [[...NEEDED, "--max-message", "67108865"], /--max-message/],
     [[...NEEDED, "--limit", "5"], /--limit|SIZE/],
     [[...NEEDED, "--redis", "http://x"], /Cannot use the Redis URL/],
-    [[...NEEDED, "--redis", "redis://x", "--data", "x.db"], /--redis|--data/],
+    [[...NEEDED, "--redis", "redis://x", "--data", "x.db"], /`--redis` and `--data` cannot be/],
     [[...NEEDED, "--tls-cert", "c.pem"], /--tls-key/],
     [[...NEEDED, "--nonsense"], /--nonsense/],
   ];
@@ -159,6 +176,29 @@ Deno.test("rmb-relay ends with 2 and says what is wrong with its arguments", asy
     const { code, stderr } = await run(...args);
     assert.equal(code, 2, stderr);
     assert.match(stderr, reason);
+  }
+});
+
+Deno.test("rmb-relay quotes no password of a Redis URL that is wrongly used", async () => {
+  const url = "redis://user:secret@localhost";
+  const cases: [string[], RegExp][] = [
+    [["--redis", url, "--data", "x.db"], /Error: `--redis` and `--data` cannot be used together/],
+    [[`--redis=${url}`, "--data=x.db"], /Error: `--redis` and `--data` cannot be used together/],
+    [["--redis", url, "--redis", url], /Error: `--redis` cannot be used multiple times/],
+    [["--redis", url, url], /Error: Unexpected option or argument: "…"/],
+    [[`--redis-url=${url}`], /Error: Unexpected option or argument: "--redis-url=…"/],
+    [[`-r${url}`], /Error: Unexpected option or argument: "…"/],
+    [[`--debug=${url}`], /Error: Flag `--debug` does not accept a value, but got: "…"/],
+    [["--workers", url], /Error: `-w`\/`--workers`: Expected a valid integer, but got "…"/],
+    [["--listen", url], /Error: `-l`\/`--listen`: Cannot listen on "…": expected host:port/],
+    [["--redis", `${url}/x`], /Error: `-r`\/`--redis`: Cannot use the Redis URL: expected/],
+    [["--redis", url, "--nonsense"], /Error: Unexpected option or argument: "--nonsense"/],
+  ];
+  for (const [args, reason] of cases) {
+    const { code, stderr } = await run(...NEEDED, ...args);
+    assert.equal(code, 2, stderr);
+    assert.match(stderr, reason);
+    assert.doesNotMatch(stderr, /secret/);
   }
 });
 

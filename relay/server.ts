@@ -124,6 +124,9 @@ export class Server implements AsyncDisposable {
       keepAliveTimeout: times.keepAlive,
       maxHeaderSize: MAX_HEAD,
       noDelay: true,
+      // HTTP lets a server ignore an offer of anything else, such as curl's of HTTP/2.
+      shouldUpgradeCallback: ({ headers }: IncomingMessage) =>
+        headers.upgrade?.toLowerCase() === "websocket",
     };
     this.#server = options.tls === undefined
       ? http.createServer(settings)
@@ -223,9 +226,6 @@ export class Server implements AsyncDisposable {
 
   async #upgrade(request: IncomingMessage, connection: Duplex, head: Buffer): Promise<void> {
     connection.on("error", () => {}); // It is gone then.
-    if (request.headers.upgrade?.toLowerCase() !== "websocket") {
-      return this.#refuse(connection, { status: 400, body: "only WebSocket is offered\n" });
-    }
     const { url = "" } = request;
     const query = url.indexOf("?");
     const admitted = await this.#options.admit(query < 0 ? "" : url.slice(query + 1)).catch(failed);

@@ -65,12 +65,19 @@ Deno.test("Server refuses an upgrade with 500 when nobody can say whether to adm
   assert.match(answer, /^HTTP\/1\.1 500 Internal Server Error\r\n.*\r\n\r\ninternal error\n$/s);
 });
 
-Deno.test("Server refuses an upgrade to anything else with 400", async () => {
-  await using fixture = await ServerFixture.start();
-  for (const Upgrade of ["h2c", "websocket, h2c"]) {
-    const answer = await fixture.exchange(head("GET /", { Connection: "Upgrade", Upgrade }));
-    assert.match(answer, /^HTTP\/1\.1 400 .*\r\n\r\nonly WebSocket is offered\n$/s);
+Deno.test("Server answers as if nothing was offered who offers to upgrade to anything else", async () => {
+  await using fixture = await ServerFixture.start({
+    answer: ({ method, url }) => Promise.resolve({ status: 200, body: `${method} ${url}\n` }),
+  });
+  using client = await fixture.open();
+  for (const Upgrade of ["h2c", "websocket, h2c", "TLS/1.0"]) {
+    const headers = { Connection: "Upgrade, HTTP2-Settings", Upgrade, "HTTP2-Settings": "" };
+    await client.write(head("GET /health", headers));
+    assert.match(await client.readUntil("GET /health\n"), /^HTTP\/1\.1 200 /);
+    await client.write(head("POST /", { ...headers, "Content-Length": "4" }) + "body");
+    assert.match(await client.readUntil("POST /\n"), /^HTTP\/1\.1 200 /);
   }
+  assert.equal(fixture.taken.length, 0);
 });
 
 Deno.test("Server refuses an upgrade that is not WebSocket's", async () => {
