@@ -69,7 +69,7 @@ export class ConnectedSession {
   /** Ids of messages out of the mailbox that the kernel has: to be removed. */
   #delivered: QueuedEnvelope["id"][] = [];
   /** When the kernel last took something, or had nothing left to take. */
-  #progress = Date.now();
+  #progress = performance.now();
   /** Wakes who waits for the kernel, or for the backlog to shrink. */
   readonly #waiting = new Set<() => void>();
   #stopWatching = () => {};
@@ -174,7 +174,7 @@ export class ConnectedSession {
   async keepsUp(): Promise<void> {
     while (
       this.open && !this.#direct && this.#backlog >= MAX_BACKLOG &&
-      Date.now() - this.#progress <= STALLED_TIME
+      performance.now() - this.#progress <= STALLED_TIME
     ) await this.#woken(STALLED_TIME);
   }
 
@@ -226,7 +226,7 @@ export class ConnectedSession {
     } else if (this.#direct) {
       return;
     }
-    this.#progress = Date.now();
+    this.#progress = performance.now();
     if (this.#outbox.bytes <= LOW_BUFFERED) this.#wake();
   }
 
@@ -251,7 +251,7 @@ export class ConnectedSession {
   #readLater(): void {
     this.#direct = false;
     this.#stopWatching();
-    this.#progress = Date.now();
+    this.#progress = performance.now();
     this.#reading = this.#reading.then(() => this.#readMailbox());
   }
 
@@ -288,7 +288,7 @@ export class ConnectedSession {
   /** Waits until the kernel has enough of what was handed over; false if the session ends before. */
   async #settled(isEnough: () => boolean): Promise<boolean> {
     while (this.open && !isEnough()) {
-      const idle = Date.now() - this.#progress;
+      const idle = performance.now() - this.#progress;
       if (idle > HELD_BACK_TIME) {
         this.close("back_pressure_timeout", 1008, "reads too slowly");
         break;
