@@ -7,9 +7,6 @@ import { Ranker } from "./ranker.ts";
 import { type RemoteRelay, RemoteRelays, type Sent } from "./remote_relay.ts";
 import { jittered, type Waits } from "./waits.ts";
 
-/** Most requests at once, to all relays. */
-const MAX_REQUESTS = 64;
-
 /** Most bytes read again from the queue at once. */
 const MAX_READ_BYTES = 32 * 1024 * 1024;
 
@@ -79,7 +76,6 @@ export class Sender implements Disposable {
   readonly #relays: RemoteRelays;
   readonly #poster: Poster;
   readonly #waits: Waits;
-  readonly #requests = new Places(MAX_REQUESTS);
   readonly #readBytes = new Places(MAX_READ_BYTES);
 
   /**
@@ -144,9 +140,7 @@ export class Sender implements Disposable {
     message: Sendable,
     read: ReadQueued,
   ): Promise<Sent | undefined> {
-    const relay = this.#relays.get(domain);
-    if (relay.paused) return undefined;
-    return await relay.ask(async () => {
+    return await this.#relays.get(domain).ask(async () => {
       if (this.#waits.stopped) return { result: "not sent" };
       const { bytes } = message;
       if (bytes !== undefined) return await this.#poster.post(domain, bytes);
@@ -155,7 +149,7 @@ export class Sender implements Disposable {
         if (bytes === undefined) return { result: "not sent" };
         return await this.#poster.post(domain, bytes);
       }, message.size);
-    }, this.#requests);
+    });
   }
 }
 
