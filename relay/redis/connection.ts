@@ -115,7 +115,7 @@ export class Connection implements AsyncDisposable {
     this.#retryNow();
     await this.#running;
     this.#connected.resolve(false);
-    this.#outage.end(this);
+    this.#outage.forget(this);
   }
 
   async #run(): Promise<void> {

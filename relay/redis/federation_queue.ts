@@ -17,8 +17,8 @@ const SWEEP_INTERVAL = 3000;
 const FOREIGN_IDLE = 60_000;
 /** Wait after Redis refused, in milliseconds. */
 const REFUSED_TIME = 1000;
-/** How often Redis is told to stop waiting until it does, in milliseconds. */
-const UNBLOCK_INTERVAL = 5;
+/** Most bytes of envelopes kept in memory until they are taken; those beyond are read again. */
+const MAX_READY_BYTES = 32 * 1024 * 1024;
 
 /** What relays of ours are called as consumers: others are numbered. */
 function consumerName(id: string): string {
@@ -78,7 +78,8 @@ type Entry = [id: Buffer, fields: Buffer[]] | null;
 
 /**
  * The {@linkcode FederationQueue} in a `RedisStore`: the stream of protocol.md §7, which relays of the
- * Rust implementation may work on too. Each envelope is taken by one relay; when that ends, by another.
+ * Rust implementation may work on too. Each envelope is taken by the relay that adds it, or else by any
+ * one; when that ends, by another.
  */
 export class RedisFederationQueue implements FederationQueue, AsyncDisposable {
   readonly #consumer: string;
@@ -86,10 +87,18 @@ export class RedisFederationQueue implements FederationQueue, AsyncDisposable {
   readonly #connection: Connection;
   readonly #control: Connection;
   readonly #writer: Writer;
-  /** What was taken and not removed. */
+  /** This relay's entries that nobody has taken yet; without their bytes, if there are too many. */
+  #ready: { readonly id: string; readonly envelope: Uint8Array | undefined }[] = [];
+  #readyBytes = 0;
+  /** What this relay has pushed until it has all that relays left which ended before: they are older. */
+  #early: Map<string, Uint8Array | undefined> | undefined = new Map();
+  /** Those, and what was taken and not removed. */
   readonly #held = new Set<string>();
   /** Settles when nobody takes any. */
   #taking: Promise<void> = Promise.resolve();
+  /** While entries are looked for that are not this relay's yet; it goes on when nobody waits for it. */
+  #looking: Promise<void> | undefined;
+  #wake: () => void = () => {};
   #sweepAt = 0;
   #disposed = false;
 
@@ -107,12 +116,16 @@ export class RedisFederationQueue implements FederationQueue, AsyncDisposable {
 
   /** Adds an envelope at the end. While Redis is lost, it waits in memory. */
   async push(envelope: Uint8Array): Promise<void> {
+    let id;
     try {
-      await this.#writer.write({ kind: "push", envelope });
+      id = await this.#writer.write({ kind: "push", consumer: this.#consumer, envelope });
     } catch (error) {
       if (!(error instanceof RefusedError && error.message === FULL)) throw error;
       throw new FederationQueueFullError(`${MAX_FEDERATED} messages wait for other relays`);
     }
+    if (id === undefined || this.#held.has(id)) return;
+    if (this.#early !== undefined) this.#early.set(id, this.#keep(envelope));
+    else this.#hold(id, this.#keep(envelope));
   }
 
   /** Takes the oldest envelopes that nobody has taken, and those of relays that have ended. */
@@ -131,34 +144,83 @@ export class RedisFederationQueue implements FederationQueue, AsyncDisposable {
   /** Takes envelopes; nobody else does meanwhile. */
   async #take(count: number, signal: AbortSignal): Promise<FederatedEnvelope[]> {
     while (!signal.aborted && !this.#disposed) {
-      try {
-        await raceAbort(this.#connection.connected, signal);
-        if (signal.aborted) break;
-        const entries = await this.#sweep(count) ?? await this.#read(count, signal);
-        const taken: FederatedEnvelope[] = [];
-        for (const entry of entries) {
-          if (entry === null) continue;
-          const id = entry[0].toString();
-          const envelope = messageOf(entry[1]);
-          if (envelope === undefined) await this.remove([id]);
-          else taken.push({ id, envelope });
-        }
-        if (taken.length > 0 && signal.aborted) break; // The next one who takes finds them.
-        for (const { id } of taken) this.#held.add(id as string);
-        if (taken.length > 0) return taken;
-      } catch (error) {
-        if (error instanceof RedisLostError) continue;
-        if (!await this.#makeGroup(error as Error)) await pause(REFUSED_TIME, signal);
+      this.#looking ??= this.#look(count, signal).finally(() => this.#looking = undefined);
+      if (this.#ready.length === 0) {
+        const { promise: ready, resolve } = Promise.withResolvers<void>();
+        this.#wake = resolve;
+        await raceAbort(Promise.race([ready, this.#looking]), signal);
+        continue;
       }
+      const taken: FederatedEnvelope[] = [];
+      for (const { id, envelope } of this.#ready.splice(0, count)) {
+        this.#readyBytes -= envelope?.length ?? 0;
+        const bytes = envelope ?? await this.#readPatiently(id);
+        if (bytes === undefined) this.#held.delete(id);
+        else taken.push({ id, envelope: bytes });
+      }
+      if (taken.length > 0) return taken;
     }
     this.#sweepAt = 0;
     return [];
+  }
+
+  /** Has an entry taken after those before. */
+  #hold(id: string, envelope: Uint8Array | undefined): void {
+    this.#held.add(id);
+    this.#ready.push({ id, envelope });
+    this.#wake();
+  }
+
+  /** Keeps an envelope in memory if there is room. */
+  #keep(envelope: Uint8Array): Uint8Array | undefined {
+    if (this.#readyBytes + envelope.length > MAX_READY_BYTES) return undefined;
+    this.#readyBytes += envelope.length;
+    return envelope;
+  }
+
+  /** Has those taken that this relay pushed before it had all that others left. */
+  #holdEarly(): void {
+    for (const [id, envelope] of this.#early ?? []) this.#hold(id, envelope);
+    this.#early = undefined;
+  }
+
+  /** Looks once for entries that are not this relay's yet, and waits for them for a while. */
+  async #look(count: number, signal: AbortSignal): Promise<void> {
+    try {
+      if (!await this.#connection.connected) return;
+      for (const entry of await this.#sweep(count) ?? await this.#read(count)) {
+        if (entry === null) continue;
+        const id = entry[0].toString();
+        const envelope = messageOf(entry[1]);
+        if (envelope === undefined) await this.remove([id]);
+        else if (!this.#held.has(id)) {
+          this.#readyBytes -= this.#early?.get(id)?.length ?? 0;
+          this.#early?.delete(id);
+          this.#hold(id, this.#keep(envelope));
+        }
+      }
+    } catch (error) {
+      if (error instanceof RedisLostError) return;
+      if (!await this.#makeGroup(error as Error)) await pause(REFUSED_TIME, signal);
+    }
   }
 
   /** Reads an envelope again that was taken. */
   async read(id: FederatedEnvelope["id"]): Promise<Uint8Array | undefined> {
     const [entry] = await this.#control.send<Entry[]>("XRANGE", STREAM, `${id}`, `${id}`);
     return entry ? messageOf(entry[1]) : undefined;
+  }
+
+  /** Reads an envelope; when Redis is back, if it is lost. */
+  async #readPatiently(id: string): Promise<Uint8Array | undefined> {
+    while (await this.#control.connected) {
+      try {
+        return await this.read(id);
+      } catch (error) {
+        if (!(error instanceof RedisLostError)) throw error;
+      }
+    }
+    return undefined;
   }
 
   /** Removes envelopes that were taken and are done with. */
@@ -172,6 +234,7 @@ export class RedisFederationQueue implements FederationQueue, AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#disposed = true;
     await this.#connection[Symbol.asyncDispose]();
+    await this.#looking;
   }
 
   /** Looks for entries of relays that have ended, if it is time to; undefined if there are none. */
@@ -181,30 +244,17 @@ export class RedisFederationQueue implements FederationQueue, AsyncDisposable {
     const entries = await this.#connection.run<Entry[]>(SWEEP, [], ...args);
     if (entries.length > 0) return entries;
     this.#sweepAt = Date.now() + SWEEP_INTERVAL;
+    this.#holdEarly();
     return undefined;
   }
 
   /** Waits for entries that nobody has taken. */
-  async #read(count: number, signal: AbortSignal): Promise<Entry[]> {
-    if (signal.aborted) return [];
-    let unblocking: ReturnType<typeof setInterval> | undefined;
-    const unblock = () => {
-      unblocking = setInterval(
-        () => this.#control.send("CLIENT", "UNBLOCK", this.#connection.id).catch(() => {}),
-        UNBLOCK_INTERVAL,
-      );
-    };
-    signal.addEventListener("abort", unblock);
-    try {
-      const streams = await this.#connection.send<[Buffer, Entry[]][] | null>(
-        ...["XREADGROUP", "GROUP", GROUP, this.#consumer, "COUNT", `${count}`],
-        ...["BLOCK", `${BLOCK_TIME}`, "STREAMS", STREAM, ">"],
-      );
-      return streams?.[0]?.[1] ?? [];
-    } finally {
-      signal.removeEventListener("abort", unblock);
-      clearInterval(unblocking);
-    }
+  async #read(count: number): Promise<Entry[]> {
+    const streams = await this.#connection.send<[Buffer, Entry[]][] | null>(
+      ...["XREADGROUP", "GROUP", GROUP, this.#consumer, "COUNT", `${count}`],
+      ...["BLOCK", `${BLOCK_TIME}`, "STREAMS", STREAM, ">"],
+    );
+    return streams?.[0]?.[1] ?? [];
   }
 
   /** Makes the stream and its group, if that is what an error asks for; returns whether they are there. */

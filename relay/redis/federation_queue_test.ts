@@ -1,15 +1,23 @@
 import assert from "node:assert/strict";
 import { readRouting } from "@rmb/protocol";
 import { inTime, until } from "../../tests/fixtures/deadline.ts";
-import { type FederationQueue, MAX_FEDERATED } from "../federation/queue.ts";
+import {
+  type FederatedEnvelope,
+  type FederationQueue,
+  MAX_FEDERATED,
+} from "../federation/queue.ts";
 import { testFederationQueue } from "../federation/queue_contract.ts";
 import { Clock } from "../tests/clock.ts";
+import { RedisStore } from "./store.ts";
+import { Proxy } from "./tests/proxy.ts";
 import { connectNeighbour, envelope, makePlace } from "./tests/place.ts";
 
 const STREAM = "relay.federation.stream";
 const never = new AbortController().signal;
 
 testFederationQueue("RedisFederationQueue", () => makePlace());
+
+const uidOf = ({ envelope }: FederatedEnvelope) => readRouting(envelope).uid;
 
 async function takeUids(queue: FederationQueue, count: number): Promise<string[]> {
   const uids: string[] = [];
@@ -26,7 +34,7 @@ Deno.test("RedisFederationQueue shares its stream with relays of the Rust implem
   await using rust = await connectNeighbour(place.url);
   const { federation } = store;
   await rust.send("XGROUP", "CREATE", STREAM, "federation", "0", "MKSTREAM");
-  await federation.push(envelope("theirs"));
+  await rust.send("XADD", STREAM, "*", "msg", envelope("theirs"));
   const read = () =>
     rust.send<[[string, [string, [string, string]][]]] | null>(
       ...["XREADGROUP", "GROUP", "federation", "relay-0", "COUNT", "1", "STREAMS", STREAM, ">"],
@@ -51,7 +59,58 @@ Deno.test("RedisFederationQueue shares its stream with relays of the Rust implem
   assert.equal(await read(), null);
 });
 
-Deno.test("RedisFederationQueue divides its stream among relays", async () => {
+Deno.test("RedisFederationQueue takes what its relay pushes, in order, and no other does", async () => {
+  await using place = await makePlace();
+  await using one = await place.open();
+  await using other = await place.open();
+  await using rust = await connectNeighbour(place.url);
+  await rust.send("XADD", STREAM, "*", "msg", envelope("left"));
+  const abort = new AbortController();
+  const none = other.federation.take(100, abort.signal);
+  assert.deepEqual((await inTime(none, "theirs")).map(uidOf), ["left"]);
+  const stolen = other.federation.take(100, abort.signal);
+  const uids = Array.from({ length: 2000 }, (_, i) => `${i}`);
+  const pushing = (async () => {
+    for (const uid of uids) {
+      const pushed = one.federation.push(envelope(uid));
+      if (Math.random() < 0.1) await pushed;
+    }
+  })();
+  assert.deepEqual(await takeUids(one.federation, uids.length), uids);
+  await pushing;
+  abort.abort();
+  assert.deepEqual(await inTime(stolen, "nothing"), []);
+});
+
+Deno.test("RedisFederationQueue takes all in order that is pushed while its answers are lost", async () => {
+  await using place = await makePlace();
+  await using proxy = new Proxy(Number(new URL(place.url).port));
+  await using store = await RedisStore.open(proxy.url);
+  const uids: string[] = [];
+  const taken: string[] = [];
+  for (let round = 0; round < 5; round++) {
+    proxy.keepAnswers();
+    for (let i = 0; i < 500; i++) {
+      const uid = `${uids.push(`${uids.length}`) - 1}`;
+      void store.federation.push(envelope(uid));
+    }
+    taken.push(...await takeUids(store.federation, 500));
+  }
+  assert.deepEqual(taken, uids);
+});
+
+Deno.test("RedisFederationQueue leaves to other relays what a relay pushed that has ended", async () => {
+  await using place = await makePlace();
+  await using other = await place.open();
+  const uids = Array.from({ length: 300 }, (_, i) => `${i}`);
+  {
+    await using one = await place.open();
+    await Promise.all(uids.map((uid) => one.federation.push(envelope(uid))));
+  }
+  assert.deepEqual(await takeUids(other.federation, 300), uids);
+});
+
+Deno.test("RedisFederationQueue divides among relays what no relay of ours adds", async () => {
   await using place = await makePlace();
   await using one = await place.open();
   await using other = await place.open();
@@ -66,12 +125,12 @@ Deno.test("RedisFederationQueue divides its stream among relays", async () => {
       await federation.remove(envelopes.map(({ id }) => id));
     }
   });
-  await Promise.all(uids.map((uid) => one.federation.push(envelope(uid))));
+  await using neighbour = await connectNeighbour(place.url);
+  for (const uid of uids) await neighbour.send("XADD", STREAM, "*", "msg", envelope(uid));
   await until(() => taken.length >= uids.length, "all envelopes");
   abort.abort();
   await inTime(Promise.all(takers), "their end");
   assert.deepEqual(taken.sort(), uids.sort());
-  await using neighbour = await connectNeighbour(place.url);
   assert.equal(await neighbour.send("XLEN", STREAM), 0);
 });
 

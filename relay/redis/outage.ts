@@ -33,4 +33,9 @@ export class Outage {
       logger.info("Redis at {server} can be used again", { server: this.#server });
     }
   }
+
+  /** Someone uses it no more, whether it can or not. */
+  forget(who: unknown): void {
+    this.#reasons.delete(who);
+  }
 }

@@ -98,7 +98,7 @@ Deno.test("RedisReplicas does not wait for a relay that is dead", async () => {
   await using place = await makePlace();
   await using one = await openReplica(place.url);
   await using neighbour = await connectNeighbour(place.url);
-  await one.store.federation.push(envelope("x"));
+  await neighbour.send("XADD", "relay.federation.stream", "*", "msg", envelope("x"));
   const dead = await place.network.start({
     command: Deno.execPath(),
     args: ["run", "--quiet", "-P=test", "--config", config, replica, place.url, "7"],

@@ -18,6 +18,9 @@ export function script(text: string): Script {
 export const FEDERATION_STREAM = "relay.federation.stream";
 export const FEDERATION_GROUP = "federation";
 
+/** Entries of others that nobody has taken a batch takes first, in pages of 100; the rest is in no order. */
+const CATCH_UP_PAGES = 20;
+
 /** How a script says that a queue is full. */
 export const FULL = "FULL";
 
@@ -29,7 +32,8 @@ const WRITER_TIME = 2 * MAX_QUEUED_TIME;
  *
  * KEYS: what is remembered of this writer. ARGV: number of the batch, or 0 for one that does no harm
  * when it is done again; the operations as JSON; the bytes of all their envelopes. Returns a line for
- * each operation that failed: its index, a space, why.
+ * each operation that failed: its index, a space, why; and for each whose entry is its relay's: its
+ * index, a space, `+` and the entry's id.
  *
  * The first write of a numbered batch is its number: where Redis lets nothing be written, or has no
  * memory for it, it says so there, and not in the middle.
@@ -40,8 +44,8 @@ local writer, number, bytes = KEYS[1], ARGV[1], ARGV[3]
 if number ~= '0' then
   local known = redis.call('GET', writer)
   if known then
-    local last, failures = string.match(known, '^(%d+)\\n(.*)$')
-    if tonumber(last) >= tonumber(number) then return failures end
+    local last, text = string.match(known, '^(%d+)\\n(.*)$')
+    if tonumber(last) >= tonumber(number) then return text end
   end
   redis.call('SET', writer, number .. '\\n', 'EX', ${WRITER_TIME})
 end
@@ -114,9 +118,30 @@ function operations.remove(key, ids)
   delete(key, ids)
 end
 
+-- Whether a relay has what was added so far, or others have. Relays of the Rust implementation take
+-- what they add; if nobody has, this relay does, in pages.
+local reached
+local function reach(key, consumer)
+  for page = 0, ${CATCH_UP_PAGES} do
+    pcall(redis.call, 'XGROUP', 'CREATE', key, '${FEDERATION_GROUP}', '0', 'MKSTREAM')
+    local group = {}
+    for _, fields in ipairs(redis.call('XINFO', 'GROUPS', key)) do
+      if fields[2] == '${FEDERATION_GROUP}' then
+        for i = 1, #fields, 2 do group[fields[i]] = fields[i + 1] end
+      end
+    end
+    if #redis.call('XRANGE', key, '(' .. group['last-delivered-id'], '+', 'COUNT', 1) == 0 then
+      return true
+    end
+    redis.call('XREADGROUP', 'GROUP', '${FEDERATION_GROUP}', consumer, 'COUNT', 100, 'STREAMS', key, '>')
+  end
+  return false
+end
+
+-- The entry is this relay's from the beginning: relays that took them in turn would lose their order.
 -- Relays of the Rust implementation never delete what is done with: before the queue is called full,
 -- all before the first entry that somebody works on, or will, goes.
-function operations.push(length)
+function operations.push(length, consumer)
   local envelope, key = take(length), '${FEDERATION_STREAM}'
   if redis.call('XLEN', key) >= ${MAX_FEDERATED} then
     local groups = redis.call('XINFO', 'GROUPS', key)
@@ -128,7 +153,11 @@ function operations.push(length)
     end
     if redis.call('XLEN', key) >= ${MAX_FEDERATED} then error({ err = '${FULL}' }) end
   end
-  redis.call('XADD', key, '*', 'msg', envelope)
+  if reached == nil then reached = reach(key, consumer) end
+  local id = redis.call('XADD', key, '*', 'msg', envelope)
+  if not reached then return end
+  redis.call('XCLAIM', key, '${FEDERATION_GROUP}', consumer, 0, id, 'FORCE', 'JUSTID', 'LASTID', id)
+  return id
 end
 
 function operations.finish(ids)
@@ -138,15 +167,17 @@ function operations.finish(ids)
   delete('${FEDERATION_STREAM}', ids)
 end
 
-local failures = {}
+local lines = {}
 for i, operation in ipairs(cjson.decode(ARGV[2])) do
-  local done, failure = pcall(operations[operation[1]], unpack(operation, 2))
+  local done, result = pcall(operations[operation[1]], unpack(operation, 2))
   if not done then
-    failures[#failures + 1] = (i - 1) .. ' ' .. (type(failure) == 'table' and failure.err or failure)
+    lines[#lines + 1] = (i - 1) .. ' ' .. (type(result) == 'table' and result.err or result)
+  elseif result then
+    lines[#lines + 1] = (i - 1) .. ' +' .. result
   end
 end
 for key in pairs(used) do redis.call('EXPIRE', key, ${MAX_QUEUED_TIME}) end
-local text = table.concat(failures, '\\n')
+local text = table.concat(lines, '\\n')
 if number ~= '0' and text ~= '' then
   redis.call('SET', writer, number .. '\\n' .. text, 'EX', ${WRITER_TIME})
 end

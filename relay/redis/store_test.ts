@@ -226,3 +226,15 @@ Deno.test("RedisStore leaves no key of its own behind", async () => {
   assert.deepEqual(keys.sort(), ["rmb:claims", "stream:7"]);
   assert.equal(await neighbour.send("TTL", "stream:7"), 3600);
 });
+
+Deno.test("RedisStore does not say that Redis is back when it stops while Redis is lost", async () => {
+  await using place = await makePlace();
+  await using log = await captureLog();
+  {
+    await using store = await place.open();
+    await place.kill();
+    await until(() => store.failure !== undefined, "a failure");
+  }
+  assert.equal(log.texts().length, 1, log.texts().join("\n"));
+  assert.match(log.texts()[0]!, /can't be used/);
+});

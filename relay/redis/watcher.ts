@@ -13,6 +13,8 @@ const MAX_STREAMS = 100;
 const GATHER = 3;
 /** How long Redis waits for an entry, in milliseconds: shorter than what it is taken for hung after. */
 const BLOCK_TIME = 2000;
+/** How long a connection that waits for nothing is kept, in milliseconds. */
+const IDLE_TIME = 60_000;
 /** Wait after Redis refused to wait, in milliseconds. */
 const REFUSED_TIME = 1000;
 
@@ -27,15 +29,20 @@ interface Watch {
 export class Watcher implements AsyncDisposable {
   readonly #connect: () => Connection;
   readonly #control: Connection;
+  readonly #idleTime: number;
   readonly #groups = new Set<Group>();
+  /** Those of groups that are being closed. */
+  readonly #closing = new Set<Promise<void>>();
 
   /**
    * @param connect Makes a connection, which belongs to this from then on.
    * @param control Another connection, for what can't be said over one that waits.
+   * @param idleTime How long a connection that waits for nothing is kept, in milliseconds.
    */
-  constructor(connect: () => Connection, control: Connection) {
+  constructor(connect: () => Connection, control: Connection, idleTime: number = IDLE_TIME) {
     this.#connect = connect;
     this.#control = control;
+    this.#idleTime = idleTime;
   }
 
   /**
@@ -50,16 +57,28 @@ export class Watcher implements AsyncDisposable {
       if (candidate.size >= MAX_STREAMS || candidate.has(key)) continue;
       if (group === undefined || candidate.size < group.size) group = candidate;
     }
-    if (group === undefined) {
-      group = new Group(this.#connect(), this.#control);
-      this.#groups.add(group);
-    }
+    group ??= this.#addGroup();
     return group.add({ key, after, onAppended });
   }
 
   /** Watches nothing any more. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.all([...this.#groups].map((group) => group[Symbol.asyncDispose]()));
+    for (const group of this.#groups) this.#close(group);
+    await Promise.all(this.#closing);
+  }
+
+  #addGroup(): Group {
+    const group: Group = new Group(
+      ...[this.#connect(), this.#control, this.#idleTime, () => this.#close(group)] as const,
+    );
+    this.#groups.add(group);
+    return group;
+  }
+
+  #close(group: Group): void {
+    this.#groups.delete(group);
+    const closing = group[Symbol.asyncDispose]().finally(() => this.#closing.delete(closing));
+    this.#closing.add(closing);
   }
 }
 
@@ -67,6 +86,8 @@ export class Watcher implements AsyncDisposable {
 class Group implements AsyncDisposable {
   readonly #connection: Connection;
   readonly #control: Connection;
+  readonly #idleTime: number;
+  readonly #onIdle: () => void;
   readonly #watches = new Map<string, Watch>();
   readonly #running: Promise<void>;
   #disposed = false;
@@ -76,9 +97,12 @@ class Group implements AsyncDisposable {
   #wake: () => void = () => {};
   #wakeTimer: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(connection: Connection, control: Connection) {
+  /** @param onIdle Called when there has been nothing to wait for, for so long. */
+  constructor(connection: Connection, control: Connection, idleTime: number, onIdle: () => void) {
     this.#connection = connection;
     this.#control = control;
+    this.#idleTime = idleTime;
+    this.#onIdle = onIdle;
     this.#running = this.#run();
   }
 
@@ -111,12 +135,21 @@ class Group implements AsyncDisposable {
 
   async #run(): Promise<void> {
     for (let gathered = false; !this.#disposed;) {
-      if (this.#watches.size === 0) {
-        await new Promise<void>((resolve) => this.#wake = resolve);
-      }
+      if (this.#watches.size === 0) await this.#idle();
       if (!gathered) await pause(GATHER);
       gathered = await this.#connection.connected && this.#watches.size > 0 && await this.#wait();
     }
+  }
+
+  /** Waits until there is something to wait for. */
+  async #idle(): Promise<void> {
+    // While Redis is lost, it is one of those who say so.
+    const close = () => {
+      if (this.#watches.size === 0 && this.#connection.isConnected) this.#onIdle();
+    };
+    const timer = setInterval(close, this.#idleTime);
+    await new Promise<void>((resolve) => this.#wake = resolve);
+    clearInterval(timer);
   }
 
   /** Waits until there is an entry of any of the streams, or some were added: then it returns true. */

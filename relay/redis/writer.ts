@@ -30,7 +30,7 @@ export type Operation =
     readonly removed: readonly string[];
   }
   | { readonly kind: "remove"; readonly key: string; readonly ids: readonly string[] }
-  | { readonly kind: "push"; readonly envelope: Uint8Array }
+  | { readonly kind: "push"; readonly consumer: string; readonly envelope: Uint8Array }
   | { readonly kind: "finish"; readonly ids: readonly string[] };
 
 /** Redis refused an operation, and will again. */
@@ -44,7 +44,7 @@ interface Waiting {
   readonly size: number;
   /** Unix time in seconds from which on it need not be done. */
   readonly expires: number;
-  readonly resolve: () => void;
+  readonly resolve: (id: string | undefined) => void;
   readonly reject: (error: Error) => void;
   settled: boolean;
 }
@@ -106,11 +106,11 @@ export class Writer implements AsyncDisposable {
    * Does an operation after those before.
    *
    * @param expires Unix time in seconds from which on it need not be done; an hour from now at most.
-   * @returns When Redis has done it.
+   * @returns When Redis has done it; of what was pushed, the id, unless any relay may take it.
    * @throws {RefusedError} if Redis refuses it; its message is what Redis says.
    * @throws {RmbError} if too many operations wait, or it expires while it waits.
    */
-  write(operation: Operation, expires: number = Infinity): Promise<void> {
+  write(operation: Operation, expires: number = Infinity): Promise<string | undefined> {
     const size = OVERHEAD + sizeOf(operation);
     const isNew = operation.kind === "append" || operation.kind === "push";
     if (this.#closed) return Promise.reject(new RmbError("The store is closed"));
@@ -235,13 +235,13 @@ export class Writer implements AsyncDisposable {
     const args = [`${number}`, json, bytes];
     for (;;) {
       try {
-        const failures = await this.#connection.run<Buffer>(BATCH, [this.#key], ...args);
+        const lines = await this.#connection.run<Buffer>(BATCH, [this.#key], ...args);
         this.#full &&= number === 0;
         if (!this.#full) {
           this.#outage.end(this);
           this.#retryWait = RETRY_WAITS[0];
         }
-        return await this.#take(waiting, failures.toString());
+        return await this.#take(waiting, lines.toString());
       } catch (error) {
         if (!isOutage(error)) return this.#refuse(waiting, error as Error);
         if (!(error instanceof RedisLostError)) {
@@ -265,11 +265,14 @@ export class Writer implements AsyncDisposable {
   }
 
   /** Settles what was done or refused, one by one. */
-  async #take(waiting: readonly Waiting[], failures: string): Promise<void> {
+  async #take(waiting: readonly Waiting[], lines: string): Promise<void> {
     const reasons = new Map<Waiting, string>();
-    for (const line of failures === "" ? [] : failures.split("\n")) {
+    const ids = new Map<Waiting, string>();
+    for (const line of lines === "" ? [] : lines.split("\n")) {
       const space = line.indexOf(" ");
-      reasons.set(waiting[Number(line.slice(0, space))]!, line.slice(space + 1));
+      const one = waiting[Number(line.slice(0, space))]!;
+      if (line[space + 1] === "+") ids.set(one, line.slice(space + 2));
+      else reasons.set(one, line.slice(space + 1));
     }
     const again: Waiting[] = [];
     const roomy = new Map<string, boolean>();
@@ -285,7 +288,7 @@ export class Writer implements AsyncDisposable {
           continue;
         }
       }
-      this.#settle(one, reason === undefined ? undefined : new RefusedError(reason));
+      this.#settle(one, reason === undefined ? ids.get(one) : new RefusedError(reason));
     }
     if (again.length > 0) this.#waiting = [...again, ...this.#waiting];
     this.#tellSettled();
@@ -311,13 +314,13 @@ export class Writer implements AsyncDisposable {
     this.#tellSettled();
   }
 
-  #settle(waiting: Waiting, error?: Error): void {
+  #settle(waiting: Waiting, result: string | undefined | Error): void {
     if (waiting.settled) return;
     waiting.settled = true;
     this.#bytes -= waiting.size;
     this.#unsettled.delete(waiting);
-    if (error === undefined) waiting.resolve();
-    else waiting.reject(error);
+    if (result instanceof Error) waiting.reject(result);
+    else waiting.resolve(result);
   }
 
   #tellSettled(): void {
@@ -364,7 +367,7 @@ function encode(operation: Operation, parts: Uint8Array[], now: number): unknown
       return [kind, operation.key, operation.ids];
     case "push":
       parts.push(operation.envelope);
-      return [kind, operation.envelope.length];
+      return [kind, operation.envelope.length, operation.consumer];
     case "finish":
       return [kind, operation.ids];
   }
