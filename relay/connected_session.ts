@@ -1,7 +1,7 @@
 import { getLogger } from "@logtape/logtape";
 import { formatSession, type Session } from "@rmb/protocol";
 import type { WebSocket } from "./web_socket.ts";
-import type { Mailbox, QueuedEnvelope } from "./mailbox.ts";
+import type { Mailbox, QueuedAgain, QueuedEnvelope } from "./mailbox.ts";
 import type { RelayMetrics, SessionEnd } from "./metrics.ts";
 import { Outbox } from "./outbox.ts";
 import { SenderWindow } from "./sender_window.ts";
@@ -26,6 +26,8 @@ const LOOK_INTERVAL = 500;
 const CLOSE_TIME = 2000;
 /** Wait after the mailbox failed before it is read again, in milliseconds. */
 const STORE_RETRY = 1000;
+/** How many answers of the relay's own wait for the mailbox to be read; more of them go through it. */
+const MAX_ANSWERS = 100;
 /** Ids of delivered messages gathered before the mailbox is told to remove them. */
 const REMOVE_COUNT = 100;
 
@@ -75,6 +77,8 @@ export class ConnectedSession {
   #stopWatching = () => {};
   /** Whether it was said that the mailbox can't be used. */
   #complained = false;
+  /** Answers that wait until the mailbox is empty. */
+  #answers: QueuedAgain[] = [];
   /** Settles when the mailbox is not being read. */
   #reading: Promise<void>;
 
@@ -158,16 +162,20 @@ export class ConnectedSession {
   }
 
   /**
-   * Sends an answer of the relay's own, without regard to what waits: its order means nothing.
+   * Sends an answer of the relay's own: behind what waits in the mailbox, but not through it, and at
+   * once when that can't be read.
    *
    * @param expires As above; 0 for an answer that is of no use to a later connection.
    */
   answer(envelope: Uint8Array, expires: number): Promise<void> | undefined {
-    if (this.open && this.#outbox.bytes <= MAX_BUFFERED) {
+    if (this.open && (this.direct || this.#complained) && this.#outbox.bytes <= MAX_BUFFERED) {
       this.#hand(envelope, expires, undefined);
-      return undefined;
+    } else if (this.open && this.#answers.length < MAX_ANSWERS) {
+      this.#answers.push({ envelope, expires });
+    } else if (expires > 0) {
+      return this.deliver(envelope, expires);
     }
-    return expires > 0 ? this.deliver(envelope, expires) : undefined;
+    return undefined;
   }
 
   /** Waits while much is behind in the mailbox and the client reads it: its senders should, too. */
@@ -271,9 +279,11 @@ export class ConnectedSession {
         }
         this.#backlog = queued.length === 0 ? 0 : Math.max(0, this.#backlog - queued.length);
         this.#direct = queued.length === 0 && appended === this.#appended;
+        if (this.#direct) this.#sendAnswers();
         this.#wake();
       } catch (error) {
         this.#storeFailed("can't be read", error);
+        if (this.open) this.#sendAnswers();
         await this.#woken(STORE_RETRY);
       }
     }
@@ -283,6 +293,13 @@ export class ConnectedSession {
     });
     await this.#settled(() => this.#queued === 0);
     await this.#removeDelivered().catch((error) => this.#storeFailed("can't be cleared", error));
+  }
+
+  /** Sends the answers that wait. */
+  #sendAnswers(): void {
+    for (const { envelope, expires } of this.#answers.splice(0)) {
+      this.#hand(envelope, expires, undefined);
+    }
   }
 
   /** Waits until the kernel has enough of what was handed over; false if the session ends before. */
@@ -352,7 +369,8 @@ export class ConnectedSession {
    * but what was sent straight behind such messages must come back behind them.
    */
   async #putBack(): Promise<void> {
-    const all = this.#outbox.takeAll().filter(({ expires }) => expires > 0);
+    const answers = this.#answers.splice(0).map((answer) => ({ ...answer, id: undefined }));
+    const all = [...this.#outbox.takeAll(), ...answers].filter(({ expires }) => expires > 0);
     const unsent = all.slice(0, all.findLastIndex(({ id }) => id === undefined) + 1);
     const removed = this.#delivered;
     for (const { id } of unsent) if (id !== undefined) removed.push(id);

@@ -1,81 +1,24 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { unixNow } from "@rmb/protocol";
 import { until } from "../tests/fixtures/deadline.ts";
 import { ConnectedSession } from "./connected_session.ts";
-import type { Mailbox } from "./mailbox.ts";
 import { RelayMetrics } from "./metrics.ts";
 import { SqliteStore } from "./sqlite/store.ts";
 import { Clock } from "./tests/clock.ts";
 import { FakeSocket } from "./tests/fake_socket.ts";
-
-/** A session of twin 7 on a fake socket. */
-class Fixture implements AsyncDisposable {
-  readonly store: SqliteStore;
-  readonly mailbox: Mailbox;
-  readonly socket = new FakeSocket(text);
-  readonly metrics = new RelayMetrics();
-  readonly session: ConnectedSession;
-
-  constructor(
-    { store = new SqliteStore(":memory:"), before = Promise.resolve() }: {
-      store?: SqliteStore;
-      before?: Promise<unknown>;
-    } = {},
-  ) {
-    this.store = store;
-    this.mailbox = store.mailbox;
-    const socket = this.socket.asWebSocket();
-    this.session = new ConnectedSession({ twin: 7 }, socket, store.mailbox, this.metrics, before);
-  }
-
-  /** Delivers messages, and waits until those that must are in the mailbox. */
-  async deliver(...texts: string[]): Promise<void> {
-    await Promise.all(texts.map((text) => this.session.deliver(bytes(text), LATER)));
-  }
-
-  /** Waits until messages go straight to the socket. */
-  async direct(): Promise<void> {
-    await until(() => this.session.direct, "messages go straight to the socket");
-  }
-
-  /** Waits until the socket was given so many messages. */
-  async sent(count: number): Promise<string[]> {
-    await until(() => this.socket.sent.length >= count, `${count} messages sent`);
-    return this.socket.sent;
-  }
-
-  /** Lets what was written be taken note of. */
-  async settled(): Promise<void> {
-    await pause(20);
-  }
-
-  /** Takes what waits in the mailbox. */
-  async waiting(): Promise<string[]> {
-    const texts: string[] = [];
-    for (;;) {
-      const queued = await this.mailbox.read("7");
-      if (queued.length === 0) return texts;
-      texts.push(...queued.map(({ envelope }) => text(envelope)));
-      await this.mailbox.remove("7", queued.map(({ id }) => id));
-    }
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    if (this.socket.readyState !== WebSocket.CLOSED) this.socket.end(1000);
-    await this.session.ended;
-    await this.store[Symbol.asyncDispose]();
-  }
-}
-
-const LATER = unixNow() + 3000;
-
-/** Stands for so many bytes, more than a socket is given before the kernel took it. */
-const LARGE = "large";
-const LARGE_SIZE = 4 * 1024 * 1024 + 1;
+import {
+  bytes,
+  LARGE,
+  LARGE_SIZE,
+  LATER,
+  pause,
+  SessionFixture,
+  text,
+  turn,
+} from "./tests/session_fixture.ts";
 
 Deno.test("ConnectedSession sends straight to a socket that keeps up", async () => {
-  await using fixture = new Fixture();
+  await using fixture = new SessionFixture();
   await fixture.direct();
   const delivered = ["one", "two"].map((text) => fixture.session.deliver(bytes(text), LATER));
   assert.deepEqual(delivered, [undefined, undefined]);
@@ -87,7 +30,7 @@ Deno.test("ConnectedSession sends what waits before what comes, in order", async
   const store = new SqliteStore(":memory:");
   const { mailbox } = store;
   for (let i = 0; i < 250; i++) await mailbox.append("7", bytes(`${i}`), LATER);
-  await using fixture = new Fixture({ store });
+  await using fixture = new SessionFixture({ store });
   await fixture.deliver("250", "251");
   await fixture.sent(100);
   await fixture.deliver("252");
@@ -107,7 +50,7 @@ Deno.test("ConnectedSession misses nothing that comes while it reads the mailbox
     await go.promise;
     return queued;
   };
-  await using fixture = new Fixture({ store });
+  await using fixture = new SessionFixture({ store });
   await reading.promise;
   await fixture.deliver("one");
   go.resolve();
@@ -116,7 +59,7 @@ Deno.test("ConnectedSession misses nothing that comes while it reads the mailbox
 
 Deno.test("ConnectedSession waits for what is to come first into the mailbox", async () => {
   const before = Promise.withResolvers<void>();
-  await using fixture = new Fixture({ before: before.promise });
+  await using fixture = new SessionFixture({ before: before.promise });
   await fixture.deliver("second");
   await fixture.settled();
   assert.deepEqual(fixture.socket.sent, []);
@@ -126,7 +69,7 @@ Deno.test("ConnectedSession waits for what is to come first into the mailbox", a
 });
 
 Deno.test("ConnectedSession lets messages wait in the mailbox while the socket has too many", async () => {
-  await using fixture = new Fixture();
+  await using fixture = new SessionFixture();
   await fixture.direct();
   await fixture.deliver(LARGE, "two", "three");
   await fixture.settled();
@@ -147,7 +90,7 @@ Deno.test("ConnectedSession lets messages wait in the mailbox while the socket h
 });
 
 Deno.test("ConnectedSession puts back what the kernel had not taken when the client went", async () => {
-  await using fixture = new Fixture();
+  await using fixture = new SessionFixture();
   await fixture.direct();
   await fixture.deliver("one");
   fixture.socket.take();
@@ -162,7 +105,7 @@ Deno.test("ConnectedSession puts back what the kernel had not taken when the cli
 });
 
 Deno.test("ConnectedSession looks soon enough to know what a client read that then goes", async () => {
-  await using fixture = new Fixture();
+  await using fixture = new SessionFixture();
   await fixture.direct();
   await fixture.deliver("one", "two");
   fixture.socket.take();
@@ -177,7 +120,7 @@ Deno.test("ConnectedSession leaves in the mailbox what the client has not got of
   const store = new SqliteStore(":memory:");
   const { mailbox } = store;
   for (const text of ["one", "two", "three"]) await mailbox.append("7", bytes(text), LATER);
-  await using fixture = new Fixture({ store });
+  await using fixture = new SessionFixture({ store });
   await fixture.sent(3);
   fixture.socket.take("one".length);
   await fixture.settled();
@@ -190,7 +133,7 @@ Deno.test("ConnectedSession keeps the order of what it puts back and what is in 
   const store = new SqliteStore(":memory:");
   const { mailbox } = store;
   for (const text of ["one", "two", "three"]) await mailbox.append("7", bytes(text), LATER);
-  await using fixture = new Fixture({ store });
+  await using fixture = new SessionFixture({ store });
   await fixture.sent(3);
   // Whether these go straight to the socket, behind those, or wait in the mailbox.
   while (fixture.socket.sent.length < 5) await fixture.deliver("more");
@@ -204,7 +147,7 @@ Deno.test("ConnectedSession keeps the order of what it puts back and what is in 
 });
 
 Deno.test("ConnectedSession puts nothing back if the client answers when it is closed", async () => {
-  await using fixture = new Fixture();
+  await using fixture = new SessionFixture();
   await fixture.direct();
   await fixture.deliver("one", "two");
   fixture.session.close("cancelled", 4000, "replaced");
@@ -216,7 +159,7 @@ Deno.test("ConnectedSession puts nothing back if the client answers when it is c
 });
 
 Deno.test("ConnectedSession puts back what a client has not got that does not answer when it is closed", async () => {
-  await using fixture = new Fixture();
+  await using fixture = new SessionFixture();
   await fixture.direct();
   await fixture.deliver("one", "two");
   fixture.socket.take("one".length);
@@ -229,7 +172,7 @@ Deno.test("ConnectedSession puts back what a client has not got that does not an
 });
 
 Deno.test("ConnectedSession ends 2 s after it is closed if the socket does not", async () => {
-  await using fixture = new Fixture();
+  await using fixture = new SessionFixture();
   await fixture.direct();
   await fixture.deliver("one");
   const start = performance.now();
@@ -241,7 +184,7 @@ Deno.test("ConnectedSession ends 2 s after it is closed if the socket does not",
 });
 
 Deno.test("ConnectedSession drops a client that takes nothing for 60 s, and keeps its queue", async () => {
-  await using fixture = new Fixture();
+  await using fixture = new SessionFixture();
   await fixture.direct();
   await fixture.deliver("one", LARGE, "three");
   using clock = new Clock();
@@ -261,21 +204,8 @@ Deno.test("ConnectedSession drops a client that takes nothing for 60 s, and keep
   assert.match((await fixture.metrics.scrape()).body, /reason="back_pressure_timeout"} 1/);
 });
 
-Deno.test("ConnectedSession sends answers at once while its mailbox can't be read, and keeps what matters", async () => {
-  const before = Promise.withResolvers<void>();
-  await using fixture = new Fixture({ before: before.promise });
-  await fixture.deliver("waits");
-  assert.equal(fixture.session.answer(bytes("pong"), 0), undefined);
-  assert.equal(fixture.session.answer(bytes("error"), LATER), undefined);
-  assert.deepEqual(fixture.socket.sent, ["pong", "error"]);
-  fixture.socket.end(1006);
-  before.resolve();
-  await fixture.session.ended;
-  assert.deepEqual(await fixture.waiting(), ["error", "waits"], "nobody needs a pong any more");
-});
-
 Deno.test("ConnectedSession keeps one message of any size in memory, and few more bytes than that", async () => {
-  await using fixture = new Fixture();
+  await using fixture = new SessionFixture();
   await fixture.direct();
   assert.equal(fixture.session.takes(2 * LARGE_SIZE), true);
   await fixture.deliver(LARGE);
@@ -299,7 +229,7 @@ Deno.test("ConnectedSession does not send again what the mailbox fails to remove
     failed.resolve();
     return Promise.reject(new Error("disk full"));
   };
-  await using fixture = new Fixture({ store });
+  await using fixture = new SessionFixture({ store });
   await fixture.sent(1);
   fixture.socket.take();
   await failed.promise;
@@ -379,20 +309,3 @@ Deno.test("ConnectedSession loses, repeats and swaps nothing, whatever clients a
     { numRuns: 60, endOnFailure: true },
   );
 });
-
-function pause(milliseconds: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, milliseconds));
-}
-
-/** Lets everything else run once. */
-function turn(): Promise<void> {
-  return pause(1);
-}
-
-function bytes(text: string): Uint8Array {
-  return text === LARGE ? new Uint8Array(LARGE_SIZE) : new TextEncoder().encode(text);
-}
-
-function text(bytes: Uint8Array): string {
-  return bytes.length === LARGE_SIZE ? LARGE : new TextDecoder().decode(bytes);
-}

@@ -6,6 +6,7 @@ import { Buffer } from "node:buffer";
 import { runs } from "../protocol/tests/fuzz.ts";
 import { connectNeighbour } from "../relay/redis/tests/place.ts";
 import { inTime, until } from "./fixtures/deadline.ts";
+import { connectRedis } from "./fixtures/local_program.ts";
 import type { TestRelay } from "./fixtures/network.ts";
 import { assertAllOnce, numbered, numberOf, range, ReadingClient } from "./fixtures/numbered.ts";
 import { OPCODE, RawWebSocket } from "./fixtures/raw_web_socket.ts";
@@ -206,9 +207,20 @@ Deno.test("while Redis is away connected sessions go on, and what waits comes af
     await using bob = await network.connect(RECEIVER, undefined, a);
     await alice.settled();
     await bob.settled();
-    // Once, so that the connection is known to be direct.
-    alice.send({ uid: "first", destination: bob.session, message: REQUEST });
-    assert.equal((await bob.nextEnvelope()).uid, "first");
+    // Until one goes past Redis: then the connection is known to be direct.
+    const client = await connectRedis(network.redis!.url);
+    const added = () =>
+      client.sendCommand(["XINFO", "STREAM", `stream:${RECEIVER}`]).then(
+        (info) => JSON.stringify(info),
+        () => "no stream",
+      );
+    await until(async () => {
+      const before = await added();
+      alice.send({ uid: "first", destination: bob.session, message: REQUEST });
+      assert.equal((await bob.nextEnvelope()).uid, "first");
+      return await added() === before;
+    }, "a message that goes past Redis");
+    client.destroy();
     await network.redis!.program.stop("SIGKILL");
     const start = performance.now();
     const health = async ({ http }: TestRelay) => {
