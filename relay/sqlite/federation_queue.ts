@@ -5,19 +5,11 @@ import {
   FederationQueueFullError,
   MAX_FEDERATED,
 } from "../federation/queue.ts";
+import { GroupCommit } from "./group_commit.ts";
 import { transaction } from "./transaction.ts";
 
-/** How many envelopes, pushed in one turn of the event loop, are gathered for one transaction. */
-const GATHER_COUNT = 256;
 /** Most bytes taken at once, but for a single envelope. */
 const TAKE_BYTES = 1024 * 1024;
-
-/** An envelope waiting for its transaction. */
-interface Pending {
-  readonly envelope: Uint8Array;
-  readonly resolve: () => void;
-  readonly reject: (error: unknown) => void;
-}
 
 /** The {@linkcode FederationQueue} in a `SqliteStore`. What is in the file when it is opened is not taken. */
 export class SqliteFederationQueue implements FederationQueue {
@@ -30,14 +22,18 @@ export class SqliteFederationQueue implements FederationQueue {
   #count: number;
   #nextId: number;
   #lastTaken = 0;
-  #pending: Pending[] = [];
-  #flushing: ReturnType<typeof setImmediate> | undefined;
+  readonly #pushed: GroupCommit<Uint8Array>;
   /** Settled when something was stored. */
   #arrival = Promise.withResolvers<void>();
 
   /** Uses a database, and makes its table there if it is missing. */
   constructor(database: DatabaseSync) {
     this.#database = database;
+    this.#pushed = new GroupCommit(
+      database,
+      (envelope) => this.#insert.run(this.#nextId++, envelope),
+      () => this.#count--,
+    );
     database.exec(`
       CREATE TABLE IF NOT EXISTS federation (
         id INTEGER PRIMARY KEY,
@@ -62,11 +58,9 @@ export class SqliteFederationQueue implements FederationQueue {
       return Promise.reject(new FederationQueueFullError(reason));
     }
     this.#count++;
-    return new Promise((resolve, reject) => {
-      this.#pending.push({ envelope, resolve, reject });
-      if (this.#pending.length >= GATHER_COUNT) this.#flush();
-      else this.#flushing ??= setImmediate(() => this.#flush());
-    });
+    const stored = this.#pushed.add(envelope);
+    stored.then(() => this.#arrived(), () => {}); // The caller hears of a failure.
+    return stored;
   }
 
   /** Takes the oldest envelopes that are not taken, and waits until there are any. */
@@ -104,7 +98,7 @@ export class SqliteFederationQueue implements FederationQueue {
 
   /** Stores what was pushed; nothing can be done with it after that. */
   close(): void {
-    this.#flush();
+    this.#pushed.flush();
   }
 
   #takeStored(count: number): FederatedEnvelope[] {
@@ -120,23 +114,7 @@ export class SqliteFederationQueue implements FederationQueue {
     return taken;
   }
 
-  /** Stores what was pushed, in one transaction. */
-  #flush(): void {
-    clearImmediate(this.#flushing);
-    this.#flushing = undefined;
-    if (this.#pending.length === 0) return;
-    const pending = this.#pending;
-    this.#pending = [];
-    try {
-      transaction(this.#database, () => {
-        for (const { envelope } of pending) this.#insert.run(this.#nextId++, envelope);
-      });
-    } catch (error) {
-      this.#count -= pending.length;
-      for (const { reject } of pending) reject(error);
-      return;
-    }
-    for (const { resolve } of pending) resolve();
+  #arrived(): void {
     this.#arrival.resolve();
     this.#arrival = Promise.withResolvers();
   }

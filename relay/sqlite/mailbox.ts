@@ -9,24 +9,20 @@ import {
   type QueuedAgain,
   type QueuedEnvelope,
 } from "../mailbox.ts";
-
+import { GroupCommit } from "./group_commit.ts";
 import { transaction } from "./transaction.ts";
 
 const logger = getLogger(["rmb", "relay", "mailbox"]);
 
-/** How many envelopes, appended in one turn of the event loop, are gathered for one transaction. */
-const GATHER_COUNT = 256;
 /** Most envelopes, and bytes of them, read at once. */
 const READ_COUNT = 100;
 const READ_BYTES = 1024 * 1024;
 /** How often expired envelopes are deleted, in milliseconds. */
 const PURGE_INTERVAL = 60_000;
 
-/** An envelope waiting for its transaction. */
-interface Pending extends QueuedAgain {
+/** An envelope, and whose it is. */
+interface Appended extends QueuedAgain {
   readonly session: string;
-  readonly resolve: () => void;
-  readonly reject: (error: unknown) => void;
 }
 
 /** The {@linkcode Mailbox} in a `SqliteStore`. */
@@ -42,12 +38,16 @@ export class SqliteMailbox implements Mailbox {
   #depth = 0;
   #nextId: number;
   #firstId: number;
-  #pending: Pending[] = [];
-  #flushing: ReturnType<typeof setImmediate> | undefined;
+  readonly #appended: GroupCommit<Appended>;
 
   /** Uses a database, and makes its table there if it is missing. */
   constructor(database: DatabaseSync) {
     this.#database = database;
+    this.#appended = new GroupCommit(
+      database,
+      ({ session, expires, envelope }) => this.#store(this.#nextId++, session, expires, envelope),
+      ({ session }) => this.#count(session, -1),
+    );
     database.exec(`
       CREATE TABLE IF NOT EXISTS mailbox (
         id INTEGER PRIMARY KEY,
@@ -86,11 +86,7 @@ export class SqliteMailbox implements Mailbox {
       return Promise.reject(new MailboxFullError(reason));
     }
     this.#count(session, 1);
-    return new Promise((resolve, reject) => {
-      this.#pending.push({ session, envelope, expires, resolve, reject });
-      if (this.#pending.length >= GATHER_COUNT) this.#flush();
-      else this.#flushing ??= setImmediate(() => this.#flush());
-    });
+    return this.#appended.add({ session, envelope, expires });
   }
 
   /** Puts envelopes back to the front of a session's queue, and removes others. */
@@ -100,7 +96,7 @@ export class SqliteMailbox implements Mailbox {
     envelopes: readonly QueuedAgain[],
     removed: readonly QueuedEnvelope["id"][] = [],
   ): Promise<void> {
-    this.#flush();
+    this.#appended.flush();
     let change = 0;
     transaction(this.#database, () => {
       change = envelopes.length - this.#deleteAll(removed);
@@ -118,7 +114,7 @@ export class SqliteMailbox implements Mailbox {
     session: string,
     after: QueuedEnvelope["id"] = this.#firstId - 1,
   ): Promise<QueuedEnvelope[]> {
-    this.#flush();
+    this.#appended.flush();
     const queued: QueuedEnvelope[] = [];
     let bytes = 0;
     for (const row of this.#select.iterate(session, after, unixNow(), READ_COUNT)) {
@@ -151,30 +147,7 @@ export class SqliteMailbox implements Mailbox {
   /** Stores what was appended; nothing can be done with it after that. */
   close(): void {
     clearInterval(this.#purgeTimer);
-    this.#flush();
-  }
-
-  /** Stores what was appended, in one transaction. */
-  #flush(): void {
-    clearImmediate(this.#flushing);
-    this.#flushing = undefined;
-    if (this.#pending.length === 0) return;
-    const pending = this.#pending;
-    this.#pending = [];
-    try {
-      transaction(this.#database, () => {
-        for (const { session, expires, envelope } of pending) {
-          this.#store(this.#nextId++, session, expires, envelope);
-        }
-      });
-    } catch (error) {
-      for (const { session, reject } of pending) {
-        this.#count(session, -1);
-        reject(error);
-      }
-      return;
-    }
-    for (const { resolve } of pending) resolve();
+    this.#appended.flush();
   }
 
   #store(id: number, session: string, expires: number, envelope: Uint8Array): void {
