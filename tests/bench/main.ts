@@ -9,6 +9,7 @@
 import { benchCryptography } from "./cryptography.ts";
 import { benchFederation } from "./federation.ts";
 import { benchForwarding } from "./forwarding.ts";
+import { benchGateway } from "./gateway.ts";
 import { benchIdle } from "./idle.ts";
 import { benchRedis } from "./redis.ts";
 import { benchSqlite } from "./storing.ts";
@@ -22,6 +23,7 @@ const benchmarks: Readonly<Record<string, () => Promise<void>>> = {
   sqlite: benchSqlite,
   redis: () => benchRedis(redis),
   federation: benchFederation,
+  gateway: benchGateway,
   idle: benchIdle,
   cryptography: benchCryptography,
 };
