@@ -129,7 +129,7 @@ export class Gateway implements AsyncDisposable {
 
 /** Publishes a twin's relay and encryption key if the registry has others. */
 async function publish(id: number, options: GatewayOptions): Promise<void> {
-  const { encryption, registry, relay, update = true } = options;
+  const { keypair, encryption, registry, relay, update = true } = options;
   const relays = [relayDomain(relay)];
   const pk = encryption?.publicKey;
   const hex = (key: Uint8Array | undefined) => key === undefined ? "none" : formatHex(key);
@@ -139,7 +139,7 @@ async function publish(id: number, options: GatewayOptions): Promise<void> {
   }
   const names = { id, relays: relays.join(", "), pk: hex(pk) };
   if (update) {
-    await registry.updateTwin(id, { relays, pk });
+    await registry.updateTwin(keypair, { relays, pk });
     logger.info("twin {id} now publishes relay {relays} and encryption key {pk}", names);
   } else {
     logger.warn(

@@ -5,6 +5,7 @@ import { FileRegistry } from "./file_registry.ts";
 import {
   ALICE,
   BOB,
+  bob,
   captureLog,
   NextRead,
   relaysOf,
@@ -175,7 +176,7 @@ Deno.test("a disposed registry leaves nothing running, whatever was under way", 
   for (let i = 0; i < 20; i++) {
     const registry = await FileRegistry.open(file.path);
     file.replace({ twins: TWINS });
-    if (i % 2) await registry.updateTwin(8, { relays: [], pk: undefined });
+    if (i % 2) await registry.updateTwin(bob, { relays: [], pk: undefined });
     await registry[Symbol.asyncDispose]();
   }
 });

@@ -1,3 +1,5 @@
+import type { Keypair } from "./keys.ts";
+
 /** A twin as its registry knows it. */
 export interface Twin {
   /** Twin id, never 0. */
@@ -36,9 +38,13 @@ export interface TwinRegistry extends AsyncDisposable {
   twinIdByAccount(account: Uint8Array): Promise<number | undefined>;
 
   /**
-   * Publishes a twin's relays and encryption key, replacing both.
+   * Publishes relays and encryption key of the key pair's own twin, replacing both. Once it
+   * resolves, `twin()` of this registry gives the new ones.
    *
-   * @throws {RegistryError} if that can't be done.
+   * @param keypair The twin's key pair.
+   * @param update What to publish.
+   * @throws {RegistryError} if its account has no twin, the registry refuses it, or it can't be done
+   * in time.
    */
-  updateTwin(id: number, update: TwinUpdate): Promise<void>;
+  updateTwin(keypair: Keypair, update: TwinUpdate): Promise<void>;
 }
