@@ -33,14 +33,14 @@ export class Identity {
   /** Signs what it sends. */
   readonly keypair: Keypair;
   readonly #encryption: EncryptionKeypair | undefined;
-  readonly #registry: TwinRegistry;
+  readonly #registry: Pick<TwinRegistry, "twin">;
 
   /** Makes an identity. Without an encryption key pair it can only receive what is not encrypted. */
   constructor(
     twin: number,
     keypair: Keypair,
     encryption: EncryptionKeypair | undefined,
-    registry: TwinRegistry,
+    registry: Pick<TwinRegistry, "twin">,
   ) {
     this.session = { twin };
     this.keypair = keypair;

@@ -21,7 +21,7 @@ export type TwinUpdate = Pick<Twin, "relays" | "pk">;
 /** Who twins are: where ids, accounts, relays and encryption keys are looked up. */
 export interface TwinRegistry extends AsyncDisposable {
   /**
-   * Looks up a twin.
+   * Looks up a twin. Registries see to it that concurrent look-ups of one twin cost no more than one.
    *
    * @returns The twin, or undefined if there is none with this id.
    * @throws {RegistryError} if the registry can't be asked now.

@@ -11,7 +11,6 @@ import { RelayMetrics } from "./metrics.ts";
 import { RateLimit, type RateLimitOptions } from "./rate_limit.ts";
 import { Router } from "./router.ts";
 import { type Answer, Server, type TlsKeys } from "./server.ts";
-import { SharedLookUps } from "./shared_look_ups.ts";
 import type { Store } from "./store.ts";
 import type { WebSocket } from "./web_socket.ts";
 
@@ -31,7 +30,7 @@ export interface RelayOptions {
   /** Domains of this relay, exactly as twins name it; at least one. */
   readonly domains: readonly string[];
   /** Who twins are. It stays the caller's to dispose of. */
-  readonly registry: TwinRegistry;
+  readonly registry: Pick<TwinRegistry, "twin">;
   /** What waits for sessions and for other relays. It stays the caller's to dispose of. */
   readonly store: Store;
   /** Address to listen on. Default `::`, all of them. */
@@ -69,7 +68,7 @@ export interface RelayOptions {
  */
 export class Relay implements AsyncDisposable {
   readonly #maxSessions: number;
-  readonly #lookUps: SharedLookUps;
+  readonly #registry: Pick<TwinRegistry, "twin">;
   readonly #store: Store;
   readonly #metrics = new RelayMetrics();
   readonly #heartbeat = new Heartbeat();
@@ -83,10 +82,10 @@ export class Relay implements AsyncDisposable {
     const { domains, registry, store, maxMessage = MAX_MESSAGE, rateLimit } = options;
     this.#maxSessions = options.maxSessions ?? MAX_SESSIONS;
     this.#store = store;
-    this.#lookUps = new SharedLookUps(registry);
+    this.#registry = registry;
     this.#router = new Router({
       domains,
-      registry: this.#lookUps,
+      registry,
       store,
       metrics: this.#metrics,
       rateLimit: rateLimit && new RateLimit(rateLimit),
@@ -94,7 +93,7 @@ export class Relay implements AsyncDisposable {
     });
     this.#federation = new Federation({
       domains,
-      registry: this.#lookUps,
+      registry,
       queue: store.federation,
       scheme: options.federationScheme ?? "https",
       rankerPeriod: options.rankerPeriod ?? RANKER_PERIOD,
@@ -104,7 +103,7 @@ export class Relay implements AsyncDisposable {
     });
     this.#inbound = new Inbound({
       domains,
-      registry: this.#lookUps,
+      registry,
       maxMessage,
       accept: (envelope, routing) => this.#router.accept(envelope, routing),
     });
@@ -184,7 +183,7 @@ export class Relay implements AsyncDisposable {
   }
 
   async #admit(token: string): Promise<Session | Answer> {
-    const admitted = await admit(token, this.#lookUps);
+    const admitted = await admit(token, this.#registry);
     if ("status" in admitted || this.#router.hasRoom(admitted, this.#maxSessions)) return admitted;
     const body = `${this.#maxSessions} sessions are connected: no more are taken now\n`;
     return { status: 503, body };
