@@ -10,7 +10,7 @@
  */
 import { getLogger } from "@logtape/logtape";
 import { formatHex, parseAccount, parseHex } from "./account.ts";
-import { formatRelayDomains, parseRelayDomains } from "./domain.ts";
+import { formatRelayDomains, parseRelayDomains, relayDomain } from "./domain.ts";
 import { FormatError, RegistryError } from "./errors.ts";
 import type { Keypair } from "./keys.ts";
 import { MAX_TWIN_ID } from "./session.ts";
@@ -49,6 +49,7 @@ export class FileRegistry implements TwinRegistry {
   readonly #watching: Promise<void>;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #reloading: Promise<void> = Promise.resolve();
+  #updating: Promise<unknown> = Promise.resolve();
   #version = 0;
   #twins: ReadonlyMap<number, Twin> = new Map();
   #idByAccount: ReadonlyMap<string, number> = new Map();
@@ -103,7 +104,28 @@ export class FileRegistry implements TwinRegistry {
    *
    * @throws {RegistryError} if the account has no twin there, or the file can't be written.
    */
-  async updateTwin({ publicKey, address }: Keypair, { relays, pk }: TwinUpdate): Promise<void> {
+  updateTwin(keypair: Keypair, update: TwinUpdate): Promise<void> {
+    const updating = this.#update(keypair, update);
+    this.#updating = Promise.allSettled([this.#updating, updating]);
+    return updating;
+  }
+
+  /** The relay domain of a relay's URL: its host, with the port unless that is 80 or 443. */
+  relayDomain(url: string): string | undefined {
+    const domain = relayDomain(url);
+    return parseRelayDomains(domain).includes(domain) ? domain : undefined; // "_" divides domains.
+  }
+
+  /** Stops watching the file, and finishes updates. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#watcher.close();
+    await this.#updating;
+    await this.#watching;
+    clearTimeout(this.#timer);
+    await this.#reloading;
+  }
+
+  async #update({ publicKey, address }: Keypair, { relays, pk }: TwinUpdate): Promise<void> {
     try {
       using lock = await Deno.open(`${this.#path}.lock`, { create: true, write: true });
       await lock.lock(true);
@@ -128,14 +150,6 @@ export class FileRegistry implements TwinRegistry {
         { cause },
       );
     }
-  }
-
-  /** Stops watching the file. */
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#watcher.close();
-    await this.#watching;
-    clearTimeout(this.#timer);
-    await this.#reloading;
   }
 
   async #watch(): Promise<void> {

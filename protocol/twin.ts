@@ -47,4 +47,13 @@ export interface TwinRegistry extends AsyncDisposable {
    * in time.
    */
   updateTwin(keypair: Keypair, update: TwinUpdate): Promise<void>;
+
+  /**
+   * The relay domain that twins publish here for the relay at a URL.
+   *
+   * @param url `ws:` or `wss:`, for example `wss://relay.grid.tf`.
+   * @returns The domain, or undefined if the relay has no name that can stand here.
+   * @throws {FormatError} if it is not the URL of a relay.
+   */
+  relayDomain(url: string): string | undefined;
 }
