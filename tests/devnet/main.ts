@@ -1,0 +1,47 @@
+/**
+ * A stand-in for TFChain: its JSON-RPC, twins, signed transactions and blocks, and faults on demand.
+ *
+ *     deno task devnet --help
+ */
+import { RmbError } from "@rmb/protocol";
+import { runProgram, untilAborted } from "@rmb/protocol/program";
+import { Chain } from "./chain.ts";
+import { serveControl } from "./control.ts";
+import { development, type Genesis, genesisBlock, parseGenesis } from "./genesis.ts";
+import { Node } from "./node.ts";
+import { type Options, readArguments } from "./options.ts";
+import { Pool } from "./pool.ts";
+import { Producer } from "./producer.ts";
+
+async function readGenesis(file: string | undefined): Promise<Genesis> {
+  if (file === undefined) return development;
+  try {
+    return parseGenesis(await Deno.readTextFile(file));
+  } catch (cause) {
+    throw new RmbError(`Cannot read twins file "${file}": ${(cause as Error).message}`, { cause });
+  }
+}
+
+async function run(options: Options, signal: AbortSignal): Promise<void> {
+  const chain = new Chain(genesisBlock(await readGenesis(options.twins)));
+  const pool = new Pool(chain);
+  const producer = new Producer(chain, pool);
+  const { hostname, port } = options.listen;
+  const nodes = Array.from(
+    { length: options.nodes },
+    (_, i) => new Node(chain, pool, { hostname, port: port === 0 ? 0 : port + i }),
+  );
+  const control = serveControl({ chain, pool, producer, nodes }, hostname);
+  for (const { url } of nodes) console.log(`node ${url}`);
+  console.log(`control http://${hostname}:${control.addr.port}`);
+  const timer = options.blockTime > 0 &&
+    setInterval(() => producer.produce(), options.blockTime);
+  console.log(`ready at block ${chain.best.number}, ${chain.best.hash}`);
+  await untilAborted(signal);
+  if (timer !== false) clearInterval(timer);
+}
+
+if (import.meta.main) {
+  const options = readArguments(Deno.args);
+  await runProgram("devnet", 0, (signal) => run(options, signal));
+}

@@ -1,0 +1,186 @@
+import type { Chain, ChainListener, Import } from "./chain.ts";
+import type { Pool } from "./pool.ts";
+import { properName, RpcClient } from "./rpc.ts";
+import type { Source } from "./subscriptions.ts";
+
+/** Most bytes that a client leaves unread before it is dropped. */
+const MAX_UNREAD = 64 * 1024 * 1024;
+
+/** Largest request, as by a real node. */
+const MAX_REQUEST = 15 * 1024 * 1024;
+
+/** What is wrong with a node. */
+export interface Faults {
+  /** Takes requests and never answers them: those for these methods, or all, new connections included. */
+  hang: boolean | readonly string[];
+  /** Answers so much later, in milliseconds. */
+  slow: number;
+  /** Announces no blocks. */
+  silent: boolean;
+  /** Announces none of so many next blocks. */
+  skip: number;
+  /** Does not listen: connections are refused. Those that there are stay. */
+  refuse: boolean;
+}
+
+/** A request of JSON-RPC. */
+interface Call {
+  readonly id?: unknown;
+  readonly method?: unknown;
+  readonly params?: unknown;
+}
+
+/** A node of a chain: JSON-RPC over WebSocket, and over HTTP on the same port. */
+export class Node implements AsyncDisposable {
+  /** How often each method was called. */
+  readonly calls = new Map<string, number>();
+  readonly #address: Deno.NetAddr;
+  readonly #source: Source;
+  readonly #clients = new Set<WebSocket>();
+  readonly #listeners = new Set<ChainListener>();
+  #faults: Faults = { hang: false, slow: 0, silent: false, skip: 0, refuse: false };
+  #server: Deno.HttpServer<Deno.NetAddr> | undefined;
+
+  /**
+   * Starts a node.
+   *
+   * @throws {Error} if it can't listen on that address.
+   */
+  constructor(chain: Chain, pool: Pool, address: { hostname: string; port: number }) {
+    this.#source = {
+      chain,
+      pool,
+      listen: (listener) => {
+        this.#listeners.add(listener);
+        return () => this.#listeners.delete(listener);
+      },
+    };
+    chain.listen({
+      imported: (event) => this.#announce(event),
+      finalized: (block) => {
+        if (this.#faults.silent || this.#faults.skip > 0) return;
+        for (const { finalized } of this.#listeners) finalized?.(block);
+      },
+    });
+    this.#server = this.#serve(address);
+    this.#address = this.#server.addr;
+  }
+
+  /** Where it listens. */
+  get url(): string {
+    return `ws://${this.#address.hostname}:${this.#address.port}`;
+  }
+
+  /** What is wrong with it. */
+  get faults(): Readonly<Faults> {
+    return this.#faults;
+  }
+
+  /** Changes what is wrong with it. */
+  async setFaults(faults: Partial<Faults>): Promise<void> {
+    this.#faults = { ...this.#faults, ...faults };
+    if (this.#faults.refuse) {
+      const server = this.#server;
+      this.#server = undefined;
+      await server?.shutdown();
+    } else {
+      this.#server ??= this.#serve(this.#address);
+    }
+  }
+
+  /** Closes its connections. */
+  closeConnections(): void {
+    for (const client of this.#clients) client.close();
+  }
+
+  /** How many connections it has. */
+  get connections(): number {
+    return this.#clients.size;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.closeConnections();
+    await this.#server?.shutdown();
+  }
+
+  #serve({ hostname, port }: { hostname: string; port: number }): Deno.HttpServer<Deno.NetAddr> {
+    return Deno.serve({ hostname, port, onListen: () => {} }, (request) => this.#respond(request));
+  }
+
+  #announce(event: Import): void {
+    if (this.#faults.silent) return;
+    if (this.#faults.skip > 0) {
+      this.#faults.skip--;
+      return;
+    }
+    for (const { imported } of this.#listeners) imported?.(event);
+  }
+
+  #respond(request: Request): Response | Promise<Response> {
+    if (this.#faults.hang === true) return new Promise(() => {});
+    if (request.headers.get("upgrade")?.toLowerCase() === "websocket") return this.#accept(request);
+    if (request.method !== "POST") {
+      return new Response("Used HTTP Method is not allowed. POST is required\n", { status: 405 });
+    }
+    return this.#post(request);
+  }
+
+  async #post(request: Request): Promise<Response> {
+    const client = new RpcClient(this.#source);
+    const answer = await this.#answer(client, await request.text());
+    return answer === undefined ? await new Promise(() => {}) : Response.json(answer);
+  }
+
+  #accept(request: Request): Response {
+    const { socket, response } = Deno.upgradeWebSocket(request);
+    const send = (message: object) => {
+      if (socket.readyState !== WebSocket.OPEN) return;
+      if (socket.bufferedAmount > MAX_UNREAD) socket.close();
+      else socket.send(JSON.stringify(message));
+    };
+    const client = new RpcClient(this.#source, send);
+    this.#clients.add(socket);
+    socket.onmessage = async ({ data }) => {
+      const answer = await this.#answer(client, String(data));
+      if (answer !== undefined) send(answer);
+    };
+    socket.onclose = () => {
+      this.#clients.delete(socket);
+      client.end();
+    };
+    socket.onerror = () => {}; // The close follows.
+    return response;
+  }
+
+  /** Answers a message: a request, or several. Undefined if there is nothing to answer. */
+  async #answer(client: RpcClient, text: string): Promise<object | undefined> {
+    let message: unknown;
+    try {
+      if (text.length > MAX_REQUEST) return failure(-32008, "Request is too big");
+      message = JSON.parse(text);
+    } catch {
+      return failure(-32700, "Parse error");
+    }
+    if (!Array.isArray(message)) return await this.#answerOne(client, message);
+    if (message.length === 0) return failure(-32600, "Invalid request");
+    const answers = await Promise.all(message.map((one) => this.#answerOne(client, one)));
+    const given = answers.filter((answer) => answer !== undefined);
+    return given.length > 0 ? given : undefined;
+  }
+
+  async #answerOne(client: RpcClient, message: unknown): Promise<object | undefined> {
+    const { id, method: name, params } = (message ?? {}) as Call;
+    if (typeof name !== "string") return failure(-32600, "Invalid request", id);
+    const method = properName(name);
+    this.calls.set(method, (this.calls.get(method) ?? 0) + 1);
+    const { hang, slow } = this.#faults;
+    if (hang === true || Array.isArray(hang) && hang.includes(method)) return undefined;
+    if (slow > 0) await new Promise((resolve) => setTimeout(resolve, slow));
+    const outcome = await client.call(method, params);
+    return id === undefined ? undefined : { jsonrpc: "2.0", id, ...outcome };
+  }
+}
+
+function failure(code: number, message: string, id: unknown = null): object {
+  return { jsonrpc: "2.0", id, error: { code, message } };
+}

@@ -1,0 +1,45 @@
+import { compactU128, named, u128, variants } from "../scale.ts";
+import { StorageValue } from "../storage.ts";
+import { accountId, multiAddress, simple } from "../types.ts";
+import type { Value } from "../scale.ts";
+
+/** The least that an account can have, as on the real chain: 500 units of 10^-7 TFT. */
+export const EXISTENTIAL_DEPOSIT = 500n;
+
+export const event = variants<{
+  Endowed: { account: Uint8Array; free_balance: bigint };
+  Transfer: { from: Uint8Array; to: Uint8Array; amount: bigint };
+  Deposit: { who: Uint8Array; amount: bigint };
+  Withdraw: { who: Uint8Array; amount: bigint };
+}>("pallet_balances::pallet::Event", {
+  Endowed: [0, named({ account: accountId, free_balance: u128 }), "A new account has a balance."],
+  Transfer: [2, named({ from: accountId, to: accountId, amount: u128 }), "A transfer was made."],
+  Deposit: [7, named({ who: accountId, amount: u128 }), "An account was given something."],
+  Withdraw: [8, named({ who: accountId, amount: u128 }), "Something was taken from an account."],
+}, { T: undefined, I: undefined });
+
+export const call = variants<{
+  transfer_keep_alive: { dest: Value<typeof multiAddress>; value: bigint };
+}>("pallet_balances::pallet::Call", {
+  transfer_keep_alive: [
+    3,
+    named({ dest: multiAddress, value: compactU128 }),
+    "Transfer to another account, unless that would end the own one.",
+  ],
+}, { T: undefined, I: undefined });
+
+export const error = simple("pallet_balances::pallet::Error", [
+  "VestingBalance",
+  "LiquidityRestrictions",
+  "InsufficientBalance",
+  "ExistentialDeposit",
+  "Expendability",
+]);
+
+export const storage = {
+  totalIssuance: new StorageValue("Balances", "TotalIssuance", u128, 0n, "All there is."),
+};
+
+export const constants = [
+  { name: "ExistentialDeposit", codec: u128, value: EXISTENTIAL_DEPOSIT },
+];
