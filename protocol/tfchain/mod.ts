@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { isTfchainDomain, parseRelayUrl } from "../domain.ts";
 import type { Keypair } from "../keys.ts";
 import type { Twin, TwinRegistry, TwinUpdate } from "../twin.ts";
 import { TwinCache } from "./cache.ts";
@@ -140,6 +141,12 @@ export class TfchainRegistry implements TwinRegistry {
    */
   updateTwin(keypair: Keypair, update: TwinUpdate): Promise<void> {
     return this.#updater.update(keypair, update);
+  }
+
+  /** The relay domain of a relay's URL: its host; undefined for IPv6, which has no name on the chain. */
+  relayDomain(url: string): string | undefined {
+    const { hostname } = parseRelayUrl(url);
+    return isTfchainDomain(hostname) ? hostname : undefined;
   }
 
   /** Disconnects, and gives up what is under way. */
