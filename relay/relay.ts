@@ -3,6 +3,7 @@ import type { Session, TwinRegistry } from "@rmb/protocol";
 import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
 import { admit } from "./admission.ts";
+import { addChainMetrics, followsChain } from "./chain_metrics.ts";
 import { Federation } from "./federation/federation.ts";
 import { Inbound } from "./federation/inbound.ts";
 import { FederationMetrics } from "./federation/metrics.ts";
@@ -131,6 +132,7 @@ export class Relay implements AsyncDisposable {
       "Messages that wait for sessions in the mailbox",
       () => store.mailbox.depth().catch(() => NaN),
     );
+    if (followsChain(registry)) addChainMetrics(this.#metrics, registry);
   }
 
   /**
@@ -220,12 +222,19 @@ export class Relay implements AsyncDisposable {
     return { status, body: reason && `${reason}\n` };
   }
 
-  /** Whether it can do its work: then clients may be sent to it. */
+  /**
+   * Whether it can do its work: then clients may be sent to it. It can while the chain is away, for the
+   * twins that it knows; no other relay could do more.
+   */
   #health(): Answer {
     const failure = this.#closing
       ? "shutting down"
       : this.#store.failure ?? this.#router.storeFailure;
-    if (failure === undefined) return { status: 200, body: "ready\n" };
-    return { status: 503, body: `alive, but not ready: ${failure}\n` };
+    if (failure !== undefined) return { status: 503, body: `alive, but not ready: ${failure}\n` };
+    const alone = followsChain(this.#registry) && this.#registry.statistics().reconnecting;
+    const remark = alone
+      ? ", but no node of the chain is connected: only known twins are served"
+      : "";
+    return { status: 200, body: `ready${remark}\n` };
   }
 }
