@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { parseAccount } from "./account.ts";
 import { RegistryError } from "./errors.ts";
 import { FileRegistry } from "./file_registry.ts";
+import { testRegistry } from "./registry_contract.ts";
 import {
   ALICE,
   BOB,
@@ -15,6 +16,19 @@ import {
 } from "./tests/twins_file.ts";
 
 Deno.test.sanitizer({ ops: true, resources: true });
+
+testRegistry("FileRegistry", (twins) => {
+  const file = new TwinsFile({ twins });
+  return Promise.resolve({
+    open: () => FileRegistry.open(file.path),
+    set(twin) {
+      const others = file.read().twins.filter(({ id }) => id !== twin.id);
+      file.replace({ twins: [...others, twin] });
+      return Promise.resolve();
+    },
+    [Symbol.asyncDispose]: () => file[Symbol.asyncDispose](),
+  });
+});
 
 Deno.test("FileRegistry looks twins up by id and by account", async () => {
   await using file = new TwinsFile();
