@@ -6,6 +6,8 @@ import { LocalProgram } from "./fixtures/local_program.ts";
 import { ALICE, BOB, Network, type StartOptions, type TestTwin } from "./fixtures/network.ts";
 import { runPeer } from "./fixtures/run_peer.ts";
 
+const root = new URL("../", import.meta.url).pathname;
+
 const CHAIN = { blockTime: 200 };
 
 /** Starts a gateway that ends by itself, and gives its last line. */
@@ -29,6 +31,24 @@ async function checkServing(local: LocalProgram): Promise<void> {
   const { err, src } = await local.ask({ dst: [ALICE.id], cmd: "rmb.version" });
   assert.deepEqual([err, src], [null, `${ALICE.id}`]);
 }
+
+Deno.test("what belongs to the chain is loaded only for twins on a chain", async () => {
+  await using network = await Network.create([ALICE], CHAIN);
+  // What the chain's library reads when it is loaded, and may not here.
+  const denied = "POLKADOTJS_DISABLE_ESM_CJS_WARNING";
+  const start = (place: readonly string[], ready: RegExp) =>
+    network.start({
+      command: Deno.execPath(),
+      args: [
+        ...["run", "--no-prompt", "--quiet", "--config", `${root}deno.json`, "-P=relay"],
+        ...[`--deny-env=${denied}`, `${root}relay/mod.ts`, "-m", "relay.test", ...place],
+        ...["--data", ":memory:", "--listen", "127.0.0.1:0"],
+      ],
+      ready,
+    });
+  await start(["--twins", network.twins], /listening on/);
+  await start(["--substrate", network.chain.url], new RegExp(`Requires env access to "${denied}"`));
+});
 
 Deno.test("rmb-peer sends a transaction only if the chain has something else", async () => {
   await using network = await Network.create([ALICE], CHAIN);
