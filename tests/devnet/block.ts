@@ -7,7 +7,7 @@ import type { State } from "./state.ts";
 import { digest, type digestItem, h256 } from "./types.ts";
 
 /** The layout of a block's header. */
-export const header = struct(
+export const headerCodec = struct(
   "sp_runtime::generic::header::Header",
   named({
     parent_hash: h256,
@@ -17,7 +17,7 @@ export const header = struct(
     digest,
   }),
 );
-export type Header = Value<typeof header>;
+export type Header = Value<typeof headerCodec>;
 
 /** A block of a chain. */
 export interface Block {
@@ -34,15 +34,15 @@ export interface Block {
 
 /** Makes a block of its parts. */
 export function makeBlock(
-  header_: Header,
+  fields: Header,
   extrinsics: readonly Uint8Array[],
   state: State | undefined,
 ): Block {
   return {
-    number: header_.number,
-    hash: hashHex(header.encode(header_)),
-    parent: formatHex(header_.parent_hash),
-    header: header_,
+    number: fields.number,
+    hash: hashHex(headerCodec.encode(fields)),
+    parent: formatHex(fields.parent_hash),
+    header: fields,
     extrinsics,
     state,
   };
@@ -80,7 +80,7 @@ export async function sealBlock(
     extrinsics_root: blake2b(list(bytes).encode(extrinsics), { dkLen: 32 }),
     digest: { logs },
   };
-  const hash = blake2b(header.encode(unsealed), { dkLen: 32 });
+  const hash = blake2b(headerCodec.encode(unsealed), { dkLen: 32 });
   const signature = (await author.sign(hash)).subarray(1);
   const sealed = [...logs, { type: "Seal", value: [AURA, signature] } as const];
   return makeBlock({ ...unsealed, digest: { logs: sealed } }, extrinsics, state);

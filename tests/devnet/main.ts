@@ -5,25 +5,30 @@
  */
 import { RmbError } from "@rmb/protocol";
 import { runProgram, untilAborted } from "@rmb/protocol/program";
+import type { Block } from "./block.ts";
 import { Chain } from "./chain.ts";
 import { serveControl } from "./control.ts";
-import { development, type Genesis, genesisBlock, parseGenesis } from "./genesis.ts";
+import { development, genesisBlock, parseGenesis } from "./genesis.ts";
 import { Node } from "./node.ts";
 import { type Options, readArguments } from "./options.ts";
 import { Pool } from "./pool.ts";
 import { Producer } from "./producer.ts";
+import { openChain } from "./store.ts";
 
-async function readGenesis(file: string | undefined): Promise<Genesis> {
-  if (file === undefined) return development;
+async function makeGenesis(file: string | undefined): Promise<Block> {
+  if (file === undefined) return genesisBlock(development);
   try {
-    return parseGenesis(await Deno.readTextFile(file));
+    return genesisBlock(parseGenesis(await Deno.readTextFile(file)));
   } catch (cause) {
     throw new RmbError(`Cannot read twins file "${file}": ${(cause as Error).message}`, { cause });
   }
 }
 
 async function run(options: Options, signal: AbortSignal): Promise<void> {
-  const chain = new Chain(genesisBlock(await readGenesis(options.twins)));
+  const begin = () => makeGenesis(options.twins);
+  const chain = options.data === undefined
+    ? new Chain(await begin())
+    : await openChain(options.data, begin);
   const pool = new Pool(chain);
   const producer = new Producer(chain, pool);
   const { hostname, port } = options.listen;
