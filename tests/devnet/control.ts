@@ -124,6 +124,7 @@ async function carryOut(request: ControlRequest, controlled: Controlled): Promis
       return;
     case "faults": {
       const { do: _, node, ...faults } = request;
+      checkFaults(faults);
       return await choose(nodes, node).setFaults(faults);
     }
     case "close":
@@ -138,6 +139,30 @@ async function carryOut(request: ControlRequest, controlled: Controlled): Promis
 function integer(value: unknown, name: string, most: number): number {
   if (Number.isInteger(value) && Number(value) >= 1 && Number(value) <= most) return Number(value);
   throw new FormatError(`"${name}" must be a number from 1 to ${most}`);
+}
+
+/** What each fault can be. */
+const faultChecks: { readonly [F in keyof Faults]: (value: unknown) => boolean } = {
+  hang: (value) => Array.isArray(value) || isBoolean(value),
+  slow: isCount,
+  silent: isBoolean,
+  skip: isCount,
+  refuse: isBoolean,
+};
+
+function checkFaults(faults: Readonly<Record<string, unknown>>): void {
+  for (const [name, value] of Object.entries(faults)) {
+    if (!Object.hasOwn(faultChecks, name)) throw new FormatError(`there is no fault "${name}"`);
+    if (!faultChecks[name as keyof Faults](value)) throw new FormatError(`"${name}" can't be that`);
+  }
+}
+
+function isBoolean(value: unknown): boolean {
+  return typeof value === "boolean";
+}
+
+function isCount(value: unknown): boolean {
+  return Number.isInteger(value) && Number(value) >= 0;
 }
 
 function choose(nodes: readonly Node[], index = 0): Node {

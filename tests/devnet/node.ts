@@ -19,7 +19,7 @@ export interface Faults {
   silent: boolean;
   /** Announces none of so many next blocks. */
   skip: number;
-  /** Does not listen: connections are refused. Those that there are stay. */
+  /** Does not listen, as if it was not there: connections are refused, those that there are end. */
   refuse: boolean;
 }
 
@@ -82,6 +82,7 @@ export class Node implements AsyncDisposable {
     if (this.#faults.refuse) {
       const server = this.#server;
       this.#server = undefined;
+      this.closeConnections();
       await server?.shutdown();
     } else {
       this.#server ??= this.#serve(this.#address);
