@@ -37,6 +37,11 @@ testOnChain(
     assert.equal(opened, false);
     await using other = await ChainClient.connect(devnet.urls[1]!);
     assert.equal(await other.raw("system_chainType"), "Development");
+    await devnet.faults({ refuse: true });
+    await until(() => socket.readyState === WebSocket.CLOSED, "the end of the connection");
+    await devnet.faults({ refuse: false, hang: false });
+    await using again = await ChainClient.connect(devnet.url);
+    assert.equal(await again.raw("system_chainType"), "Development");
   },
   { nodes: 2 },
 );

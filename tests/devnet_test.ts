@@ -27,6 +27,8 @@ Deno.test({
       assert.equal(api.extrinsicVersion, 4);
       assert.equal(api.genesisHash.toHex(), (await devnet.status()).best.hash);
       assert.equal(api.consts.balances!.existentialDeposit!.toString(), "500");
+      const { freeBalance } = await api.derive.balances!.all(alice.address);
+      assert.equal(freeBalance.toString(), "10000000000");
     } finally {
       Object.assign(console, { warn, error });
     }
