@@ -20,6 +20,9 @@ const SIGNATURE_INDEX = { ed25519: 0, sr25519: 1 };
 /** A relay domain as registries hold it: a host, with its port if it has one. */
 const DOMAIN = /^(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?$/;
 
+/** A hash as nodes write it. */
+const HASH = /^0x[0-9a-f]{64}$/i;
+
 /** A block, and which one it follows. */
 export interface Head {
   readonly number: number;
@@ -44,11 +47,9 @@ interface Value {
   toString(): string;
 }
 
-/** A decoded header. Its hash is computed. */
+/** A decoded header, with its hash, which is computed. */
 interface Header {
-  readonly number: { toNumber(): number };
   readonly hash: { toHex(): string };
-  readonly parentHash: { toHex(): string };
 }
 
 /** A decoded event with the phase of its block that it belongs to. */
@@ -148,13 +149,15 @@ export class Codec {
    * @throws {FormatError} if it is none.
    */
   readHead(header: unknown): Head {
+    const { number, parentHash, stateRoot, extrinsicsRoot } = Object(header);
+    // What is missing would be read as zeros.
+    const hashes = [parentHash, stateRoot, extrinsicsRoot];
+    if (!/^0x[0-9a-f]{1,8}$/i.test(number) || !hashes.every((hash) => HASH.test(hash))) {
+      throw new FormatError("Cannot read a block's header: number or hashes are not there");
+    }
     try {
-      const read = this.#api.registry.createType("Header", header) as unknown as Header;
-      return {
-        number: read.number.toNumber(),
-        hash: read.hash.toHex(),
-        parentHash: read.parentHash.toHex(),
-      };
+      const { hash } = this.#api.registry.createType("Header", header) as unknown as Header;
+      return { number: Number(number), hash: hash.toHex(), parentHash };
     } catch (cause) {
       throw new FormatError(`Cannot read a block's header: ${describe(cause).slice(0, 200)}`);
     }

@@ -75,6 +75,7 @@ export class Follower {
       this.#restart(link.head, "it is another chain, or has a new runtime");
     }
     this.#codec = link.codec;
+    if (this.#recent.length === 0) this.#see(link.head, []); // There is nothing to forget yet.
     link.onHead = () => this.#catchUp(link);
     this.#catchUp(link);
   }
@@ -114,9 +115,8 @@ export class Follower {
       this.#complaint = "";
     } catch (error) {
       if (error instanceof NodeLostError) return false;
-      if (error instanceof GapError) { /* Nothing is wrong. */ }
-      else if (error instanceof FormatError) this.decodeErrors++;
-      else this.cacheErrors++;
+      if (error instanceof FormatError) this.decodeErrors++;
+      else if (!(error instanceof GapError)) this.cacheErrors++;
       this.#restart(head, describe(error));
     }
     return true;
@@ -132,8 +132,7 @@ export class Follower {
     head: Head,
     link: Link,
   ): Promise<{ from: number; blocks: Omit<Head, "parentHash">[] } | undefined> {
-    const [first, last] = [this.#recent[0], this.#recent.at(-1)];
-    if (first === undefined || last === undefined) return { from: 0, blocks: [head] };
+    const [first, last] = [this.#recent[0]!, this.#recent.at(-1)!];
     if (head.parentHash === last.hash) return { from: this.#recent.length, blocks: [head] };
     if (head.number - last.number > this.#threshold) {
       throw new GapError(`${head.number - last.number} blocks were missed`);
@@ -162,13 +161,13 @@ export class Follower {
     });
   }
 
-  #see(block: Omit<Head, "parentHash">, changes: { id: number; name: string }[]): void {
+  #see({ number, hash }: Omit<Head, "parentHash">, changes: { id: number; name: string }[]): void {
     for (const { id, name } of changes) {
       this.#cache.forget(id);
       if (name.endsWith(".TwinStored")) this.twinsStored++;
       if (name.endsWith(".TwinUpdated")) this.twinsUpdated++;
     }
-    this.#recent.push({ ...block, twins: changes.map(({ id }) => id) });
+    this.#recent.push({ number, hash, twins: changes.map(({ id }) => id) });
     if (this.#recent.length > MAX_RECENT) this.#recent.shift();
     this.#move();
   }

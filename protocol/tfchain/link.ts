@@ -97,7 +97,7 @@ export class Link {
 
   #announce(head: Head): void {
     this.#head = head;
-    this.#heard = Date.now();
+    this.#heard = performance.now();
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.#ask(), SILENCE);
     this.onHead();
@@ -115,7 +115,7 @@ export class Link {
         () => this.node.leave("it does not announce its blocks any more"),
         ANNOUNCE_TIME,
       );
-    } else if (Date.now() - heard > STANDSTILL) {
+    } else if (performance.now() - heard > STANDSTILL) {
       this.node.leave(`its chain stands still: no block for ${STANDSTILL / 1000} s`);
     } else {
       this.#timer = setTimeout(() => this.#ask(), SILENCE);

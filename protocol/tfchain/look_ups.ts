@@ -51,17 +51,17 @@ export class LookUps {
   async #read(
     keyOf: (codec: Codec) => string,
   ): Promise<{ bytes: string | null; codec: Codec; lasting: boolean }> {
-    return await this.#turns.take(async () => {
-      for (let again = false;; again = true) {
-        const link = await this.#nodes.link();
-        const { codec, head } = link;
-        const lasting = this.#follower.isAt(head);
-        try {
+    for (let again = false;; again = true) {
+      const link = await this.#nodes.link();
+      try {
+        return await this.#turns.take(async () => {
+          const { codec, head } = link;
+          const lasting = this.#follower.isAt(head);
           return { bytes: await link.read(keyOf(codec), head.hash), codec, lasting };
-        } catch (error) {
-          if (again) throw error;
-        }
+        });
+      } catch (error) {
+        if (again || error instanceof RegistryError) throw error;
       }
-    });
+    }
   }
 }

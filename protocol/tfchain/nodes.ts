@@ -118,11 +118,11 @@ export class Nodes implements AsyncDisposable {
     const [shortest, longest] = WAITS;
     let wait = 0;
     while (true) {
-      const since = Date.now();
+      const since = performance.now();
       const { message } = await link.node.lost;
       this.#link = undefined;
       // One that held for a while was a good one. A shorter one may be lost again at once.
-      if (Date.now() - since > longest) wait = 0;
+      if (performance.now() - since > longest) wait = 0;
       let failure = `${link.node.url}: ${message}`;
       do {
         if (this.#closed) return;

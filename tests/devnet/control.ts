@@ -88,7 +88,7 @@ export function serveControl(
   return Deno.serve({ hostname, port: 0, onListen: () => {} }, async (request) => {
     try {
       if (request.method !== "POST") throw new FormatError("expected a POST with JSON");
-      await carryOut(await request.json(), controlled);
+      await carryOut(await request.json() ?? {}, controlled);
       return Response.json(status(controlled));
     } catch (error) {
       if (!(error instanceof RmbError || error instanceof SyntaxError)) throw error;
@@ -112,18 +112,16 @@ async function carryOut(request: ControlRequest, controlled: Controlled): Promis
       producer.setTwin(twinChange(request, chain));
       return;
     case "transactions":
-      if (request.refuse !== undefined) pool.refusal = request.refuse ?? undefined;
-      if (request.withhold !== undefined) pool.withholds = request.withhold;
-      if (request.clear !== undefined) pool.clear(request.clear);
-      return;
+      return setTransactions(request, pool);
     case "finality":
-      chain.finalizes = request.on;
+      chain.finalizes = check(request.on, "on", isBoolean);
       return;
     case "clock":
-      producer.clockOffset = request.ahead;
+      producer.clockOffset = check(request.ahead, "ahead", Number.isInteger);
       return;
     case "faults": {
       const { do: _, node, ...faults } = request;
+      checkFaults(faults);
       return await choose(nodes, node).setFaults(faults);
     }
     case "close":
@@ -138,6 +136,46 @@ async function carryOut(request: ControlRequest, controlled: Controlled): Promis
 function integer(value: unknown, name: string, most: number): number {
   if (Number.isInteger(value) && Number(value) >= 1 && Number(value) <= most) return Number(value);
   throw new FormatError(`"${name}" must be a number from 1 to ${most}`);
+}
+
+/** What each fault can be. */
+const faultChecks: { readonly [F in keyof Faults]: (value: unknown) => boolean } = {
+  hang: (value) => Array.isArray(value) || isBoolean(value),
+  slow: isCount,
+  silent: isBoolean,
+  skip: isCount,
+  refuse: isBoolean,
+};
+
+function checkFaults(faults: Readonly<Record<string, unknown>>): void {
+  for (const [name, value] of Object.entries(faults)) {
+    if (!Object.hasOwn(faultChecks, name)) throw new FormatError(`there is no fault "${name}"`);
+    check(value, name, faultChecks[name as keyof Faults]);
+  }
+}
+
+function setTransactions({ refuse, withhold, clear }: TransactionsRequest, pool: Pool): void {
+  if (refuse !== undefined) {
+    pool.refusal = check(refuse, "refuse", (v) => v === null || typeof v === "string") ?? undefined;
+  }
+  if (withhold !== undefined) pool.withholds = check(withhold, "withhold", isBoolean);
+  if (clear !== undefined) {
+    pool.clear(check(clear, "clear", (value) => value === "dropped" || value === "invalid"));
+  }
+}
+
+/** The value, which came from anyone, if it is right. */
+function check<T>(value: T, name: string, isRight: (value: unknown) => boolean): T {
+  if (!isRight(value)) throw new FormatError(`"${name}" can't be ${JSON.stringify(value)}`);
+  return value;
+}
+
+function isBoolean(value: unknown): boolean {
+  return typeof value === "boolean";
+}
+
+function isCount(value: unknown): boolean {
+  return Number.isInteger(value) && Number(value) >= 0;
 }
 
 function choose(nodes: readonly Node[], index = 0): Node {

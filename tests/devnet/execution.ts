@@ -2,6 +2,7 @@ import { parseHex } from "@rmb/protocol";
 import { type Block, sealBlock, slotDigest } from "./block.ts";
 import { concat } from "./bytes.ts";
 import { changeFree, type Context, dispatch, DispatchFailure, storeTwin } from "./dispatch.ts";
+import { storage as balances } from "./pallets/balances.ts";
 import { BLOCK_HASH_COUNT, type Phase, storage as system } from "./pallets/system.ts";
 import { type ChainTwin, storage as tfgrid } from "./pallets/tfgrid.ts";
 import { storage as timestamp } from "./pallets/timestamp.ts";
@@ -94,6 +95,7 @@ export class Execution {
     const account = system.account.get(this.state, signer)!;
     const paid = { ...changeFree(account, -fee), nonce: account.nonce + 1 };
     system.account.set(this.state, signer, paid);
+    balances.totalIssuance.set(this.state, balances.totalIssuance.get(this.state) - fee);
     const withdrawn = { who: signer, amount: fee };
     emit({ type: "Balances", value: { type: "Withdraw", value: withdrawn } });
     const error = this.#dispatch(transaction, emit);

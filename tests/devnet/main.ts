@@ -3,6 +3,7 @@
  *
  *     deno task devnet --help
  */
+import { setTimeout as delay } from "node:timers/promises";
 import { RmbError } from "@rmb/protocol";
 import { runProgram, untilAborted } from "@rmb/protocol/program";
 import type { Block } from "./block.ts";
@@ -39,11 +40,21 @@ async function run(options: Options, signal: AbortSignal): Promise<void> {
   const control = serveControl({ chain, pool, producer, nodes }, hostname);
   for (const { url } of nodes) console.log(`node ${url}`);
   console.log(`control http://${hostname}:${control.addr.port}`);
-  const timer = options.blockTime > 0 &&
-    setInterval(() => producer.produce(), options.blockTime);
   console.log(`ready at block ${chain.best.number}, ${chain.best.hash}`);
-  await untilAborted(signal);
-  if (timer !== false) clearInterval(timer);
+  await (options.blockTime > 0
+    ? produceBlocks(producer, options.blockTime, signal)
+    : untilAborted(signal));
+}
+
+async function produceBlocks(
+  producer: Producer,
+  every: number,
+  signal: AbortSignal,
+): Promise<void> {
+  while (!signal.aborted) {
+    await delay(every, undefined, { signal }).catch(() => {});
+    if (!signal.aborted) await producer.produce();
+  }
 }
 
 if (import.meta.main) {

@@ -19,7 +19,7 @@ export interface Faults {
   silent: boolean;
   /** Announces none of so many next blocks. */
   skip: number;
-  /** Does not listen: connections are refused. Those that there are stay. */
+  /** Does not listen, as if it was not there: connections are refused, those that there are end. */
   refuse: boolean;
 }
 
@@ -31,7 +31,7 @@ interface Call {
 }
 
 /** A node of a chain: JSON-RPC over WebSocket, and over HTTP on the same port. */
-export class Node implements AsyncDisposable {
+export class Node {
   /** How often each method was called. */
   readonly calls = new Map<string, number>();
   readonly #address: Deno.NetAddr;
@@ -39,7 +39,10 @@ export class Node implements AsyncDisposable {
   readonly #clients = new Set<WebSocket>();
   readonly #listeners = new Set<ChainListener>();
   #faults: Faults = { hang: false, slow: 0, silent: false, skip: 0, refuse: false };
-  #server: Deno.HttpServer<Deno.NetAddr> | undefined;
+  /** Settled when connections are closed. */
+  #closing = Promise.withResolvers<void>();
+  #stop = new AbortController();
+  #server: Deno.HttpServer<Deno.NetAddr>;
 
   /**
    * Starts a node.
@@ -80,17 +83,20 @@ export class Node implements AsyncDisposable {
   async setFaults(faults: Partial<Faults>): Promise<void> {
     this.#faults = { ...this.#faults, ...faults };
     if (this.#faults.refuse) {
-      const server = this.#server;
-      this.#server = undefined;
-      await server?.shutdown();
-    } else {
-      this.#server ??= this.#serve(this.#address);
+      this.closeConnections();
+      this.#stop.abort();
+      await this.#server.finished;
+    } else if (this.#stop.signal.aborted) {
+      this.#stop = new AbortController();
+      this.#server = this.#serve(this.#address);
     }
   }
 
-  /** Closes its connections. */
+  /** Closes its connections, those that hang included. */
   closeConnections(): void {
     for (const client of this.#clients) client.close();
+    this.#closing.resolve();
+    this.#closing = Promise.withResolvers();
   }
 
   /** How many connections it has. */
@@ -98,13 +104,11 @@ export class Node implements AsyncDisposable {
     return this.#clients.size;
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.closeConnections();
-    await this.#server?.shutdown();
-  }
-
   #serve({ hostname, port }: { hostname: string; port: number }): Deno.HttpServer<Deno.NetAddr> {
-    return Deno.serve({ hostname, port, onListen: () => {} }, (request) => this.#respond(request));
+    return Deno.serve(
+      { hostname, port, signal: this.#stop.signal, onListen: () => {} },
+      (request) => this.#respond(request),
+    );
   }
 
   #announce(event: Import): void {
@@ -117,7 +121,9 @@ export class Node implements AsyncDisposable {
   }
 
   #respond(request: Request): Response | Promise<Response> {
-    if (this.#faults.hang === true) return new Promise(() => {});
+    if (this.#faults.hang === true) {
+      return this.#closing.promise.then(() => new Response(null, { status: 503 }));
+    }
     if (request.headers.get("upgrade")?.toLowerCase() === "websocket") return this.#accept(request);
     if (request.method !== "POST") {
       return new Response("Used HTTP Method is not allowed. POST is required\n", { status: 405 });
@@ -128,11 +134,17 @@ export class Node implements AsyncDisposable {
   async #post(request: Request): Promise<Response> {
     const client = new RpcClient(this.#source);
     const answer = await this.#answer(client, await request.text());
-    return answer === undefined ? await new Promise(() => {}) : Response.json(answer);
+    return answer === undefined ? new Response() : Response.json(answer);
   }
 
   #accept(request: Request): Response {
-    const { socket, response } = Deno.upgradeWebSocket(request);
+    let upgraded: Deno.WebSocketUpgrade;
+    try {
+      upgraded = Deno.upgradeWebSocket(request);
+    } catch (error) {
+      return new Response(`${(error as Error).message}\n`, { status: 400 });
+    }
+    const { socket, response } = upgraded;
     const send = (message: object) => {
       if (socket.readyState !== WebSocket.OPEN) return;
       if (socket.bufferedAmount > MAX_UNREAD) socket.close();
@@ -172,9 +184,12 @@ export class Node implements AsyncDisposable {
     const { id, method: name, params } = (message ?? {}) as Call;
     if (typeof name !== "string") return failure(-32600, "Invalid request", id);
     const method = properName(name);
-    this.calls.set(method, (this.calls.get(method) ?? 0) + 1);
+    if (method !== undefined) this.calls.set(method, (this.calls.get(method) ?? 0) + 1);
     const { hang, slow } = this.#faults;
-    if (hang === true || Array.isArray(hang) && hang.includes(method)) return undefined;
+    if (hang === true || Array.isArray(hang) && hang.includes(method)) {
+      await this.#closing.promise;
+      return undefined;
+    }
     if (slow > 0) await new Promise((resolve) => setTimeout(resolve, slow));
     const outcome = await client.call(method, params);
     return id === undefined ? undefined : { jsonrpc: "2.0", id, ...outcome };

@@ -30,19 +30,19 @@ const aliases: Readonly<Record<string, string>> = {
   unsubscribe_newHead: "chain_unsubscribeNewHeads",
 };
 
-/** The name that a method has first of all. */
-export function properName(method: string): string {
-  return Object.hasOwn(aliases, method) ? aliases[method]! : method;
-}
-
-/** All methods, by which clients know what there is. */
-const names = [
+/** All methods, as clients are told. */
+const names: ReadonlySet<string> = new Set([
   ...Object.keys(methods),
   ...Object.keys(subscriptions),
   ...ends,
   ...Object.keys(aliases),
   "rpc_methods",
-].sort();
+].sort());
+
+/** The name that a method has first of all; undefined if there is no such method. */
+export function properName(method: string): string | undefined {
+  return names.has(method) ? aliases[method] ?? method : undefined;
+}
 
 /** One client of a node: its calls, and what it has subscribed to. */
 export class RpcClient {
@@ -64,12 +64,14 @@ export class RpcClient {
    *
    * @param method Its {@linkcode properName}.
    */
-  async call(method: string, params: unknown): Promise<{ result: unknown } | { error: object }> {
+  async call(
+    method: string | undefined,
+    params: unknown,
+  ): Promise<{ result: unknown } | { error: object }> {
     try {
       return { result: await this.#call(method, new Params(params)) ?? null };
     } catch (error) {
-      if (!(error instanceof RpcError)) throw error;
-      const { code, message, data } = error;
+      const { code, message, data } = error instanceof RpcError ? error : internal(error);
       return { error: { code, message, ...(data !== undefined && { data }) } };
     }
   }
@@ -80,12 +82,12 @@ export class RpcClient {
     this.#subscribed.clear();
   }
 
-  #call(method: string, params: Params): unknown {
-    if (method === "rpc_methods") return { methods: names };
+  #call(method: string | undefined, params: Params): unknown {
+    if (method === undefined) throw new RpcError(-32601, "Method not found");
+    if (method === "rpc_methods") return { methods: [...names] };
     if (method in methods) return methods[method]!(params, this.#source);
-    if (this.#send !== undefined && method in subscriptions) return this.#subscribe(method, params);
-    if (this.#send !== undefined && ends.has(method)) return this.#unsubscribe(params);
-    throw new RpcError(-32601, "Method not found");
+    if (this.#send === undefined) throw new RpcError(-32601, "Method not found");
+    return ends.has(method) ? this.#unsubscribe(params) : this.#subscribe(method, params);
   }
 
   async #subscribe(method: string, params: Params): Promise<string> {
@@ -103,7 +105,9 @@ export class RpcClient {
         // After the answer, by which the client learns of the subscription.
         setTimeout(() => this.#send!(message));
       });
-      this.#subscribed.set(subscription, stop);
+      // The client may be gone by now.
+      if (this.#subscribed.has(subscription)) this.#subscribed.set(subscription, stop);
+      else stop();
     } catch (error) {
       this.#subscribed.delete(subscription);
       throw error;
@@ -116,4 +120,10 @@ export class RpcClient {
     this.#subscribed.get(id)?.();
     return this.#subscribed.delete(id);
   }
+}
+
+/** What a client is told of a fault of the stand-in itself. */
+function internal(error: unknown): RpcError {
+  console.error("internal error:", error);
+  return new RpcError(-32603, "Internal error");
 }

@@ -1,7 +1,16 @@
-import { compactU128, named, u128, variants } from "../scale.ts";
-import { StorageValue } from "../storage.ts";
+import {
+  type Codec,
+  compactU128,
+  fixed,
+  list,
+  named,
+  struct,
+  u128,
+  type Value,
+  variants,
+} from "../scale.ts";
+import { StorageMap, StorageValue } from "../storage.ts";
 import { accountId, multiAddress, simple } from "../types.ts";
-import type { Value } from "../scale.ts";
 
 /** The least that an account can have, as on the real chain: 500 units of 10^-7 TFT. */
 export const EXISTENTIAL_DEPOSIT = 500n;
@@ -36,8 +45,26 @@ export const error = simple("pallet_balances::pallet::Error", [
   "Expendability",
 ]);
 
+// Nobody has any of these here, but clients ask for them.
+const id = fixed(8);
+const reasons = simple("pallet_balances::types::Reasons", ["Fee", "Misc", "All"]);
+const lock = struct("pallet_balances::types::BalanceLock", named({ id, amount: u128, reasons }), {
+  Balance: u128,
+});
+const reserve = struct("pallet_balances::types::ReserveData", named({ id, amount: u128 }), {
+  ReserveIdentifier: id,
+  Balance: u128,
+});
+
+/** A list of what an account has of something. */
+function byAccount<T>(name: string, item: Codec<T>, docs: string) {
+  return new StorageMap("Balances", name, "Blake2_128Concat", accountId, list(item), docs, []);
+}
+
 export const storage = {
   totalIssuance: new StorageValue("Balances", "TotalIssuance", u128, 0n, "All there is."),
+  locks: byAccount("Locks", lock, "What of a balance cannot be used."),
+  reserves: byAccount("Reserves", reserve, "What of a balance is set aside."),
 };
 
 export const constants = [
