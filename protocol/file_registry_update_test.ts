@@ -166,3 +166,16 @@ Deno.test("updates of several processes at once all get into the file", async ()
   assert.deepEqual(file.read().twins.map(({ relay }) => relay), new Array(4).fill(`r${COUNT}`));
   await until(async () => (await relaysOf(registry, 4))[0] === `r${COUNT}`);
 });
+
+Deno.test("disposing finishes updates that are under way", async () => {
+  await using file = new TwinsFile();
+  const registry = await FileRegistry.open(file.path);
+  const updates = ["a", "b"].map((relay) =>
+    registry.updateTwin(bob, { relays: [relay], pk: undefined })
+  );
+  let done = 0;
+  for (const update of updates) update.then(() => done++);
+  await registry[Symbol.asyncDispose]();
+  assert.equal(done, 2);
+  assert.ok(["a", "b"].includes(file.read().twins[1]!.relay as string));
+});

@@ -1,7 +1,7 @@
 /** What every {@linkcode TwinRegistry} must do, as tests. */
 import assert from "node:assert/strict";
 import { formatHex } from "./account.ts";
-import { RegistryError } from "./errors.ts";
+import { FormatError, RegistryError } from "./errors.ts";
 import { Keypair } from "./keys.ts";
 import { MAX_TWIN_ID } from "./session.ts";
 import { until } from "./tests/twins_file.ts";
@@ -119,6 +119,20 @@ export function testRegistry(
       });
     });
   }
+
+  test("names relays by domains that can be published", async (registry) => {
+    const urls = [
+      ...["wss://relay.grid.tf", "wss://Relay.grid.tf:443/path", "ws://10.0.0.1:8080"],
+      ...["wss://[::1]:8080", "wss://under_score"],
+    ];
+    const domains = urls.map((url) => registry.relayDomain(url));
+    assert.deepEqual(domains.slice(0, 2), ["relay.grid.tf", "relay.grid.tf"]);
+    assert.equal(domains.at(-1), undefined, "what divides domains is in none");
+    const relays = [...new Set(domains.filter((domain) => domain !== undefined))];
+    await registry.updateTwin(alice, { relays, pk: PK });
+    assert.deepEqual((await registry.twin(7))?.relays, relays);
+    assert.throws(() => registry.relayDomain("https://relay.grid.tf"), FormatError);
+  });
 
   test("updates one twin and no other", async (registry) => {
     await registry.updateTwin(bob, { relays: ["one.test"], pk: undefined });
