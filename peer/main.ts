@@ -34,10 +34,13 @@ export function main(args: readonly string[]): Promise<never> {
     ]);
     if (gateway === undefined) return; // Told to stop while it waited for Redis.
     await untilAborted(stop);
-    await Promise.race([
-      gateway[Symbol.asyncDispose]().then(() => registry[Symbol.asyncDispose]()),
-      new Promise((resolve) => setTimeout(resolve, STOP_TIME)),
-    ]);
+    const stopped = gateway[Symbol.asyncDispose]().then(() => registry[Symbol.asyncDispose]());
+    const late = new Promise<"late">((resolve) => setTimeout(() => resolve("late"), STOP_TIME));
+    if (await Promise.race([stopped, late]) === "late") {
+      logger.error("stopping took more than {seconds} s: what was not finished by now is lost", {
+        seconds: STOP_TIME / 1000,
+      });
+    }
   });
 }
 

@@ -86,9 +86,7 @@ Deno.test("rmb-peer serves, and ends, while its update is in no block", async ()
   await using _local = local;
   await checkServing(local);
   await until(async () => (await network.chain.status()).waiting === 1, "the transaction sent");
-  const start = performance.now();
   assert.equal((await gateway.stop()).code, 0);
-  assert.ok(performance.now() - start < 9000, "before it was cut short");
   assert.ok(!gateway.lines.some((line) => line.includes("[ERR]")), gateway.lines.join("\n"));
 });
 
