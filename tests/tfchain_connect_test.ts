@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { RegistryError } from "@rmb/protocol";
+import { FormatError, RegistryError } from "@rmb/protocol";
 import { TfchainRegistry } from "@rmb/protocol/tfchain";
 import { captureLog } from "../protocol/tests/twins_file.ts";
 import { until } from "./fixtures/deadline.ts";
@@ -34,6 +34,14 @@ Deno.test("without a node that can be reached, the error names each URL with its
     assert.doesNotMatch(error.message, /secret|user|key/);
     return true;
   });
+});
+
+Deno.test("what is no WebSocket's URL is refused, and not quoted; no URL is refused too", async () => {
+  for (const url of ["https://node.test/?key=secret", "secret", "ws://", ""]) {
+    const reason = "Cannot use the URL of a chain's node: expected ws://host or wss://host";
+    await assert.rejects(TfchainRegistry.connect({ urls: [url] }), new FormatError(reason));
+  }
+  await assert.rejects(TfchainRegistry.connect({ urls: [] }), FormatError);
 });
 
 Deno.test("a server that speaks something else is left, and said to", async () => {

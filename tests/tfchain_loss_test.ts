@@ -86,6 +86,34 @@ Deno.test("a node that announces no blocks any more is left for the next one", a
   assert.match(lost!.message.join(""), /does not announce its blocks any more/);
 });
 
+Deno.test("a node that is silent, and gives no answer when asked, is left for the next one", async () => {
+  await using log = await captureLog();
+  await using devnet = await Devnet.start({ nodes: 2 });
+  await using registry = await TfchainRegistry.connect({ urls: devnet.urls });
+  await connectedTo(devnet, 0);
+  await devnet.faults({ hang: true });
+  await connectedTo(devnet, 1);
+  assert.equal((await registry.twin(1))?.id, 1);
+  const lost = log.records.find(({ level }) => level === "warning");
+  assert.match(lost!.message.join(""), /no answer to chain_getHeader within 2 s/);
+});
+
+Deno.test("a node whose chain has stood still for 30 s is left for the next one", async () => {
+  await using log = await captureLog();
+  await using devnet = await Devnet.start({ nodes: 2 });
+  await using _ = await TfchainRegistry.connect({ urls: devnet.urls });
+  await connectedTo(devnet, 0);
+  const { now } = performance;
+  performance.now = () => now.call(performance) + 30_000;
+  try {
+    await connectedTo(devnet, 1);
+  } finally {
+    Reflect.deleteProperty(performance, "now");
+  }
+  const lost = log.records.find(({ level }) => level === "warning");
+  assert.match(lost!.message.join(""), /its chain stands still: no block for 30 s/);
+});
+
 Deno.test("a node that stands still because its chain does is not left at once", async () => {
   await using devnet = await Devnet.start();
   await using registry = await TfchainRegistry.connect({ urls: devnet.urls });

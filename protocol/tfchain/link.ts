@@ -99,18 +99,22 @@ export class Link {
     this.#head = head;
     this.#heard = performance.now();
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#ask(), SILENCE);
+    this.#watch();
     this.onHead();
   }
 
-  /** Finds out whether the node is silent because nothing happens. */
+  #watch(): void {
+    this.#timer = setTimeout(() => {
+      this.#ask().catch((error) => this.node.leave(describe(error)));
+    }, SILENCE);
+  }
+
+  /** Finds out whether the node is silent because nothing happens, and leaves it if not. */
   async #ask(): Promise<void> {
     const heard = this.#heard;
-    const header = await this.node.call("chain_getHeader", [], ANSWER_TIME)
-      .catch((error) => this.node.leave(describe(error)));
+    const header = await this.node.call("chain_getHeader", [], ANSWER_TIME);
     if (this.#heard !== heard) return;
-    const { hash } = this.codec.readHead(header);
-    if (hash !== this.#head.hash) {
+    if (this.codec.readHead(header).hash !== this.#head.hash) {
       this.#timer = setTimeout(
         () => this.node.leave("it does not announce its blocks any more"),
         ANNOUNCE_TIME,
@@ -118,7 +122,7 @@ export class Link {
     } else if (performance.now() - heard > STANDSTILL) {
       this.node.leave(`its chain stands still: no block for ${STANDSTILL / 1000} s`);
     } else {
-      this.#timer = setTimeout(() => this.#ask(), SILENCE);
+      this.#watch();
     }
   }
 
@@ -128,15 +132,20 @@ export class Link {
     if (!stored) return;
     const [time, now] = [this.codec.readNumber(stored), Date.now()];
     if (time - now <= MAX_AHEAD && now - time <= MAX_BEHIND) return;
-    logger.warn(
-      "{chain} has {time} in its best block, this machine {now}: its clock is wrong, " +
-        "or the chain stands still",
-      {
-        chain: runtime.chain,
-        url: node.url,
-        time: new Date(time).toISOString(),
-        now: new Date(now).toISOString(),
-      },
-    );
+    const names = {
+      chain: runtime.chain,
+      url: node.url,
+      time: new Date(time).toISOString(),
+      now: new Date(now).toISOString(),
+    };
+    if (time > now) {
+      logger.warn("this machine's clock is behind: it has {now}, {chain} by {url} {time}", names);
+    } else {
+      logger.warn(
+        "this machine's clock is ahead, or {chain} by {url} stands still: " +
+          "it has {time} in its best block, this machine {now}",
+        names,
+      );
+    }
   }
 }

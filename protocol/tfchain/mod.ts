@@ -86,6 +86,7 @@ export class TfchainRegistry implements TwinRegistry {
    *
    * @throws {RegistryError} if none can be reached, or none is of a chain that has twins, with the
    * reason for each URL.
+   * @throws {FormatError} if there is no URL, or one is none of a WebSocket.
    * @throws The signal's reason, if it aborts before.
    */
   static async connect(options: TfchainOptions): Promise<TfchainRegistry> {
@@ -115,9 +116,11 @@ export class TfchainRegistry implements TwinRegistry {
   }
 
   /**
-   * Looks up a twin: without asking the chain, if it is remembered.
+   * Looks up a twin: without asking the chain, if it is remembered. Who asks for one that is being
+   * looked up gets the same answer.
+   * Otherwise a node has 5 s to answer, and if it does not, the next one.
    *
-   * @throws {RegistryError} if the chain can't be asked now, within about 10 s.
+   * @throws {RegistryError} if the chain can't be asked now.
    */
   twin(id: number): Promise<Twin | undefined> {
     return this.#cache.twin(id);
@@ -126,7 +129,7 @@ export class TfchainRegistry implements TwinRegistry {
   /**
    * Looks up the twin of an account. The answer is not remembered.
    *
-   * @throws {RegistryError} if the chain can't be asked now, within about 10 s.
+   * @throws {RegistryError} if the chain can't be asked now.
    */
   twinIdByAccount(account: Uint8Array): Promise<number | undefined> {
     return this.#lookUps.twinIdByAccount(account);

@@ -1,5 +1,5 @@
 import { getLogger } from "@logtape/logtape";
-import { RegistryError } from "../errors.ts";
+import { FormatError, RegistryError } from "../errors.ts";
 import type { Follower } from "./follower.ts";
 import { Link } from "./link.ts";
 import { describe, redactNodeUrl } from "./node.ts";
@@ -51,6 +51,7 @@ export class Nodes implements AsyncDisposable {
    * @param follower Follows the blocks of the one in use.
    * @param signal Gives it up.
    * @throws {RegistryError} if none can be reached, with the reason for each.
+   * @throws {FormatError} if there is no URL, or one is none of a WebSocket.
    */
   static async connect(
     urls: readonly string[],
@@ -58,6 +59,8 @@ export class Nodes implements AsyncDisposable {
     signal?: AbortSignal,
   ): Promise<Nodes> {
     signal?.throwIfAborted();
+    if (urls.length === 0) throw new FormatError("Cannot connect to a chain: no URL is given");
+    urls.forEach(checkUrl);
     const nodes = new Nodes(urls, follower);
     const abort = () => nodes.#close();
     signal?.addEventListener("abort", abort);
@@ -192,6 +195,14 @@ export class Nodes implements AsyncDisposable {
         resolve();
       };
     });
+  }
+}
+
+/** Does not quote what it refuses, which may have a password. */
+function checkUrl(url: string): void {
+  const { protocol, host } = URL.parse(url) ?? {};
+  if (!/^wss?:$/.test(protocol ?? "") || !host) {
+    throw new FormatError("Cannot use the URL of a chain's node: expected ws://host or wss://host");
   }
 }
 

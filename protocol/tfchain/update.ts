@@ -1,6 +1,6 @@
-import { FormatError, RegistryError, RmbError } from "../errors.ts";
 import { formatHex } from "../account.ts";
 import { formatRelayDomains, parseRelayDomains } from "../domain.ts";
+import { FormatError, RegistryError, RmbError } from "../errors.ts";
 import type { Keypair } from "../keys.ts";
 import type { Twin, TwinUpdate } from "../twin.ts";
 import type { Follower } from "./follower.ts";
@@ -90,7 +90,7 @@ export class Updater implements Disposable {
         return await this.#follower.reach(block);
       } catch (error) {
         update.obstacle = describe(error);
-        if (error instanceof NotConnectedError || error instanceof NodeLostError) {
+        if (isPassing(error)) {
           await pause(NODE_WAIT, update.signal);
         } else if (!(error instanceof OvertakenError) || retries++ === RETRIES) {
           throw error;
@@ -98,6 +98,11 @@ export class Updater implements Disposable {
       }
     }
   }
+}
+
+/** Whether an error says that a node can't be asked: another may. */
+function isPassing(error: unknown): boolean {
+  return [NotConnectedError, NodeLostError, CallError].some((kind) => error instanceof kind);
 }
 
 /** Whether the chain has what is to be published. */
@@ -125,8 +130,10 @@ async function submit(link: Link, { keypair, wanted, signal }: Update): Promise<
     aborted(signal),
     node.lost.then((error) => Promise.reject(error)),
   ]);
+  ended.catch(() => {}); // It may end before it is waited for.
   let subscription: unknown;
   try {
+    if (signal.aborted) throw new RegistryError(`${signal.reason}`);
     subscription = await node.subscribe(
       "author_submitAndWatchExtrinsic",
       [extrinsic],
@@ -134,7 +141,6 @@ async function submit(link: Link, { keypair, wanted, signal }: Update): Promise<
     );
     return await outcome(link, extrinsic, await ended);
   } catch (error) {
-    ended.catch(() => {}); // It may end too.
     if (error instanceof FormatError) throw new OvertakenError(error.message);
     throw error instanceof CallError ? refusal(error) : error;
   } finally {
