@@ -105,6 +105,8 @@ testOnChain("what can't be done is refused with the reason", async ({ devnet }) 
   await assert.rejects(devnet.setTwin({ id: 70, relay: "a" }), /no twin 70/);
   await assert.rejects(devnet.faults({ slow: 1 }, 1), /no node 1/);
   await assert.rejects(devnet.faults({ slow: "x" } as never), /"slow"/);
+  await assert.rejects(devnet.faults({ hang: ["no_method"] }), /"hang"/);
+  await assert.rejects(devnet.setTwin({ id: 1, relay: 7 } as never), /"relay"/);
   await assert.rejects(devnet.faults({ slwo: 1 } as never), /slwo/);
   await assert.rejects(devnet.control({ do: "fly" } as never), /fly/);
 });
