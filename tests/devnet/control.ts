@@ -116,7 +116,7 @@ async function carryOut(request: ControlRequest, controlled: Controlled): Promis
       return setTransactions(request, pool);
     case "finality":
       chain.finalizes = check(request.on, "on", isBoolean);
-      return;
+      return chain.finalize();
     case "clock":
       producer.clockOffset = check(request.ahead, "ahead", Number.isInteger);
       return;
