@@ -87,7 +87,8 @@ export class Gateway implements AsyncDisposable {
     this.#inbound = new Inbound(bus, identity, this.#outbound, [rmbPlugin]);
     this.#running = this.#outbound.run();
     const domain = registry.relayDomain(url);
-    publish({ id: twin, keypair, encryption, registry, domain, update }, this.#stop.signal);
+    const domains = domain === undefined ? [] : [domain];
+    publish({ id: twin, keypair, encryption, registry, domains, update }, this.#stop.signal);
   }
 
   /**

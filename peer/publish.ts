@@ -6,6 +6,7 @@ import {
   sameRelayDomains,
   type TwinRegistry,
 } from "@rmb/protocol";
+import { sameKey } from "./identity.ts";
 
 const logger = getLogger(["rmb", "peer"]);
 
@@ -19,8 +20,8 @@ export interface Publication {
   readonly keypair: Keypair;
   readonly encryption: EncryptionKeypair | undefined;
   readonly registry: Pick<TwinRegistry, "twin" | "updateTwin">;
-  /** Domain of its relay; undefined leaves what is published as it is. */
-  readonly domain: string | undefined;
+  /** Domains of its relays; without any, those that are published stay. */
+  readonly domains: readonly string[];
   /** Whether to publish what differs, or only to warn of it. */
   readonly update: boolean;
   /** Shortest and longest wait before another attempt, in milliseconds. Default: 1 min, 1 h. */
@@ -34,43 +35,47 @@ export interface Publication {
  * @param stop Ends it: an update under way is the registry's, and is not waited for.
  */
 export async function publish(
-  { id, keypair, encryption, registry, domain, update, retry = RETRY }: Publication,
+  { id, keypair, encryption, registry, domains, update, retry = RETRY }: Publication,
   stop: AbortSignal,
 ): Promise<void> {
   const pk = encryption?.publicKey;
   const [shortest, longest] = retry;
   for (let wait = shortest; !stop.aborted; wait = Math.min(2 * wait, longest)) {
     let what = "its relay and encryption key";
+    let consequence = "";
     try {
       const twin = await registry.twin(id);
-      const relays = domain === undefined ? twin?.relays ?? [] : [domain];
-      if (twin !== undefined && sameRelayDomains(twin.relays, relays) && same(twin.pk, pk)) return;
+      const relays = domains.length > 0 ? domains : twin?.relays ?? [];
+      const known = twin !== undefined && sameKey(twin.pk, pk);
+      if (known && sameRelayDomains(twin.relays, relays)) return;
       what = `relay ${relays.join(", ") || "none"} and encryption key ${
         pk ? formatHex(pk) : "none"
       }`;
+      if (!known && pk !== undefined) consequence = ", and what it sends is not encrypted";
       if (!update) {
-        return logger.warn("twin {id} does not publish {what}: others may not reach it", {
-          id,
-          what,
-        });
+        return logger.warn(
+          "twin {id} does not publish {what}: others may not reach it{consequence}",
+          { id, what, consequence },
+        );
       }
       await registry.updateTwin(keypair, { relays, pk });
       return logger.info("twin {id} now publishes {what}", { id, what });
     } catch (error) {
       if (stop.aborted) return;
-      logger.error("twin {id} can't publish {what}: {reason}; next attempt in {seconds} s", {
-        id,
-        what,
-        reason: error instanceof Error ? error.message : String(error),
-        seconds: wait / 1000,
-      });
+      logger.error(
+        "twin {id} can't publish {what}: {reason}; others may not reach it{consequence}; " +
+          "next attempt in {seconds} s",
+        {
+          id,
+          what,
+          reason: error instanceof Error ? error.message : String(error),
+          consequence,
+          seconds: wait / 1000,
+        },
+      );
     }
     await pause(wait, stop);
   }
-}
-
-function same(a: Uint8Array | undefined, b: Uint8Array | undefined): boolean {
-  return (a && formatHex(a)) === (b && formatHex(b));
 }
 
 /** Waits, in milliseconds, or until it is told to stop. */

@@ -44,7 +44,7 @@ class Fixture implements Disposable {
         this.published = update;
       },
     };
-    const all = { id: 7, keypair, encryption, registry, domain: "relay.test", update: true };
+    const all = { id: 7, keypair, encryption, registry, domains: ["relay.test"], update: true };
     return publish({ ...all, retry: [1, 4], ...options }, this.stop.signal);
   }
 
@@ -80,7 +80,7 @@ Deno.test("publish() publishes what differs, and nothing twice", async () => {
 Deno.test("publish() leaves relays alone where its own has no name", async () => {
   using fixture = await Fixture.start();
   fixture.published = { relays: ["another"], pk: undefined };
-  await fixture.publish({ domain: undefined });
+  await fixture.publish({ domains: [] });
   assert.deepEqual(fixture.published, { relays: ["another"], pk });
 });
 
@@ -94,7 +94,10 @@ Deno.test("publish() tries again until it is done, and says why it was not", asy
   assert.deepEqual(fixture.log, [
     ...["a", "b", "c", "d"].map((reason, i) => ({
       level: "error",
-      text: `twin 7 can't publish ${what}: ${reason}; next attempt in ${waits[i]} s`,
+      text:
+        `twin 7 can't publish ${what}: ${reason}; others may not reach it, and what it sends is not encrypted; next attempt in ${
+          waits[i]
+        } s`,
     })),
     { level: "info", text: `twin 7 now publishes ${what}` },
   ]);
@@ -129,7 +132,7 @@ Deno.test("publish() only warns when told not to update", async () => {
   assert.deepEqual(fixture.log, [{
     level: "warning",
     text: `twin 7 does not publish relay relay.test and encryption key 0x${pk.toHex()}: ` +
-      "others may not reach it",
+      "others may not reach it, and what it sends is not encrypted",
   }]);
   assert.equal(fixture.updates, 0);
 });

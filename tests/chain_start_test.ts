@@ -67,16 +67,25 @@ Deno.test("rmb-peer sends a transaction only if the chain has something else", a
 
 Deno.test("rmb-peer says that an account can't pay for the update, and serves", async () => {
   const balances = { [keypairOf(ALICE).address]: "0" };
-  await using network = await Network.create([ALICE], { ...CHAIN, balances });
-  const { gateway, local } = await startAlice(network);
+  await using network = await Network.create([ALICE, BOB], { ...CHAIN, balances });
+  const { gateway, local, relay } = await startAlice(network);
   await using _local = local;
   await gateway.line(
     new RegExp(
       "\\[ERR\\] rmb·peer: twin 7 can't publish relay 127.0.0.1 and encryption key 0x\\w+: " +
-        `.*${keypairOf(ALICE).address}.* pay.*; next attempt in 60 s$`,
+        `.*${keypairOf(ALICE).address}.* pay.*; others may not reach it, ` +
+        "and what it sends is not encrypted; next attempt in 60 s$",
     ),
   );
   await checkServing(local);
+
+  // Others, who have keys, get answers that they can read.
+  const redis = await network.startRedis();
+  await using bob = await LocalProgram.connect(redis.url);
+  const other = await network.startGateway(BOB, redis, relay);
+  await other.line(/twin 9 now publishes/);
+  const { err, src } = await bob.ask({ dst: [ALICE.id], cmd: "rmb.version" });
+  assert.deepEqual([err, src], [null, `${ALICE.id}`]);
 });
 
 Deno.test("rmb-peer serves, and ends, while its update is in no block", async () => {
