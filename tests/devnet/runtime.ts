@@ -23,8 +23,8 @@ import { StorageValue } from "./storage.ts";
 import { era, h256, multiAddress, multiSignature } from "./types.ts";
 
 /**
- * Which index each pallet has. They are not those of the real chain, and neither are those of events and
- * calls: a client must take them from the metadata.
+ * Which index each pallet has. They are not those of the real chain, and neither are those of
+ * TfgridModule's calls, events and errors: a client must take them from the metadata.
  */
 const INDEX = {
   System: 2,
