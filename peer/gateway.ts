@@ -1,12 +1,9 @@
 import { getLogger } from "@logtape/logtape";
 import {
   type EncryptionKeypair,
-  formatHex,
   type Keypair,
+  NoTwinError,
   RelayConnection,
-  relayDomain,
-  RmbError,
-  sameRelayDomains,
   type TwinRegistry,
 } from "@rmb/protocol";
 import { redactUrl } from "@rmb/protocol/redis-url";
@@ -15,6 +12,7 @@ import { Identity } from "./identity.ts";
 import { Inbound } from "./inbound.ts";
 import { Outbound } from "./outbound.ts";
 import { rmbPlugin } from "./plugin.ts";
+import { publish } from "./publish.ts";
 
 const logger = getLogger(["rmb", "peer"]);
 
@@ -66,7 +64,7 @@ export class Gateway implements AsyncDisposable {
   readonly #running: Promise<void>;
 
   private constructor(twin: number, bus: Bus, options: GatewayOptions) {
-    const { keypair, encryption, registry, relay: url } = options;
+    const { keypair, encryption, registry, relay: url, update = true } = options;
     this.twin = twin;
     this.#bus = bus;
     const identity = new Identity(twin, keypair, encryption, registry);
@@ -88,25 +86,30 @@ export class Gateway implements AsyncDisposable {
     this.#outbound = new Outbound(bus, identity, this.#connection, this.#stop.signal);
     this.#inbound = new Inbound(bus, identity, this.#outbound, [rmbPlugin]);
     this.#running = this.#outbound.run();
+    const domain = registry.relayDomain(url);
+    const domains = domain === undefined ? [] : [domain];
+    publish({ id: twin, keypair, encryption, registry, domains, update }, this.#stop.signal);
   }
 
   /**
-   * Starts a gateway: finds out which twin it is, publishes its relay and encryption key, and begins
-   * to connect. It waits for Redis, but not for the relay.
+   * Starts a gateway: finds out which twin it is, and begins to connect and to publish the twin's
+   * relay and encryption key. It waits for Redis, but neither for the relay nor for the registry.
    *
-   * @throws {RmbError} if the key has no twin, or something about the options can't work.
+   * @throws {NoTwinError} if the account has no twin.
+   * @throws {RmbError} if the registry can't be asked, or something about the options can't work.
    */
   static async start(options: GatewayOptions): Promise<Gateway> {
-    const { keypair, registry } = options;
+    const { keypair, registry, relay } = options;
     const redis = redactUrl(options.redis);
+    if (registry.relayDomain(relay) === undefined) {
+      logger.warn("relay {relay} has no name that a twin can publish: others may not reach it", {
+        relay,
+      });
+    }
     const twin = await registry.twinIdByAccount(keypair.publicKey);
     if (twin === undefined) {
-      throw new RmbError(
-        `No twin has the ${keypair.type} account ${keypair.address}: ` +
-          "register it, or check the secret and --key-type",
-      );
+      throw new NoTwinError(`No twin has the ${keypair.type} account ${keypair.address}`);
     }
-    await publish(twin, options);
     logger.info("serving twin {twin}, account {account}, on {redis}", {
       twin,
       account: keypair.address,
@@ -124,27 +127,5 @@ export class Gateway implements AsyncDisposable {
     await this.#inbound.finish(); // What arrived until now.
     await this.#outbound.finish();
     await this.#bus[Symbol.asyncDispose]();
-  }
-}
-
-/** Publishes a twin's relay and encryption key if the registry has others. */
-async function publish(id: number, options: GatewayOptions): Promise<void> {
-  const { encryption, registry, relay, update = true } = options;
-  const relays = [relayDomain(relay)];
-  const pk = encryption?.publicKey;
-  const hex = (key: Uint8Array | undefined) => key === undefined ? "none" : formatHex(key);
-  const twin = await registry.twin(id);
-  if (twin !== undefined && sameRelayDomains(twin.relays, relays) && hex(twin.pk) === hex(pk)) {
-    return;
-  }
-  const names = { id, relays: relays.join(", "), pk: hex(pk) };
-  if (update) {
-    await registry.updateTwin(id, { relays, pk });
-    logger.info("twin {id} now publishes relay {relays} and encryption key {pk}", names);
-  } else {
-    logger.warn(
-      "twin {id} does not publish relay {relays} and encryption key {pk}: others may not reach it",
-      names,
-    );
   }
 }

@@ -5,6 +5,7 @@ import {
   type EncryptionKeypair,
   type Envelope,
   type EnvelopeInit,
+  formatHex,
   type Keypair,
   type Session,
   signEnvelope,
@@ -19,7 +20,7 @@ import { CodedError, ErrorCode } from "./codes.ts";
 /** Longest envelope sent, in bytes: relays refuse frames of 64 MiB. */
 const MAX_ENVELOPE = 64 * 1024 * 1024 - 1;
 
-/** An envelope sealed: stamped, encrypted if its receiver has a key, and signed. */
+/** An envelope sealed: stamped, encrypted if both sides publish a key, and signed. */
 export interface SealedEnvelope {
   readonly bytes: Uint8Array;
   /** Seconds until it expires. */
@@ -33,14 +34,14 @@ export class Identity {
   /** Signs what it sends. */
   readonly keypair: Keypair;
   readonly #encryption: EncryptionKeypair | undefined;
-  readonly #registry: TwinRegistry;
+  readonly #registry: Pick<TwinRegistry, "twin">;
 
   /** Makes an identity. Without an encryption key pair it can only receive what is not encrypted. */
   constructor(
     twin: number,
     keypair: Keypair,
     encryption: EncryptionKeypair | undefined,
-    registry: TwinRegistry,
+    registry: Pick<TwinRegistry, "twin">,
   ) {
     this.session = { twin };
     this.keypair = keypair;
@@ -68,7 +69,7 @@ export class Identity {
     const { payload } = envelope;
     if (payload.case === "plain") {
       const { pk } = await this.#lookUp(destination.twin);
-      if (pk !== undefined && this.#encryption?.accepts(pk)) {
+      if (pk !== undefined && this.#encryption?.accepts(pk) && await this.#isPublished()) {
         const value = await this.#encryption.encrypt(payload.value, pk);
         envelope.payload = { case: "cipher", value };
       }
@@ -121,6 +122,19 @@ export class Identity {
     }
   }
 
+  /**
+   * Whether the encryption key is the one that this twin publishes: receivers decrypt with that. It is
+   * taken to be while the registry can't be asked.
+   */
+  async #isPublished(): Promise<boolean> {
+    try {
+      const own = await this.#registry.twin(this.session.twin);
+      return sameKey(own?.pk, this.#encryption?.publicKey);
+    } catch {
+      return true;
+    }
+  }
+
   async #lookUp(id: number): Promise<Twin> {
     let twin: Twin | undefined;
     try {
@@ -131,6 +145,11 @@ export class Identity {
     if (twin === undefined) throw new CodedError(ErrorCode.unknownTwin, `twin ${id} is unknown`);
     return twin;
   }
+}
+
+/** Whether two keys are the same, or both unset. */
+export function sameKey(a: Uint8Array | undefined, b: Uint8Array | undefined): boolean {
+  return (a && formatHex(a)) === (b && formatHex(b));
 }
 
 /** Whether an envelope is a relay's own error: the one thing that need not be signed. */

@@ -28,14 +28,11 @@ interface Person {
 
 /** Looks twins up in a map, and fails for those that stand there as errors. */
 const twins = new Map<number, Twin | Error>();
-const registry: TwinRegistry = {
+const registry: Pick<TwinRegistry, "twin"> = {
   twin(id) {
     const twin = twins.get(id);
     return twin instanceof Error ? Promise.reject(twin) : Promise.resolve(twin);
   },
-  twinIdByAccount: () => Promise.resolve(undefined),
-  updateTwin: () => Promise.resolve(),
-  [Symbol.asyncDispose]: () => Promise.resolve(),
 };
 
 function person(
@@ -149,16 +146,26 @@ Deno.test("seal() encrypts empty payloads too, and shows nothing of any", async 
 
 Deno.test("seal() does not encrypt without a usable key on both sides", async () => {
   const keyless = new Identity(7, alice.keypair, undefined, registry);
+  // Its receivers would decrypt with the key that it publishes.
+  const unpublished = new Identity(12, alice.keypair, alice.encryption, registry);
   for (
     const [identity, twin] of [
       [alice.identity, withoutPk.twin.id],
       [alice.identity, unusablePk.twin.id],
       [keyless, bob.twin.id],
+      [withoutPk.identity, bob.twin.id],
+      [unpublished, bob.twin.id],
     ] as const
   ) {
     const { payload } = decodeEnvelope((await identity.seal(REQUEST, { twin })).bytes);
     assert.deepEqual(payload, { case: "plain", value: PLAIN });
   }
+});
+
+Deno.test("seal() encrypts while it can't be asked which key is published", async () => {
+  const unreachable = new Identity(UNREACHABLE, alice.keypair, alice.encryption, registry);
+  const { bytes } = await unreachable.seal(REQUEST, { twin: bob.twin.id });
+  assert.equal(decodeEnvelope(bytes).payload.case, "cipher");
 });
 
 Deno.test("seal() leaves out an absent payload, and then needs not know the receiver", async () => {

@@ -6,14 +6,22 @@ import {
   SecretError,
 } from "@rmb/protocol";
 import { parsed, readOptions, shown } from "@rmb/protocol/program";
+import {
+  registryEnvironment,
+  type RegistryPlace,
+  registryPlace,
+} from "@rmb/protocol/program-registry";
 import { checkRedisUrl } from "@rmb/protocol/redis-url";
 import { object, or } from "@optique/core/constructs";
 import { message, optionName } from "@optique/core/message";
 import { map, multiple, withDefault } from "@optique/core/modifiers";
-import type { InferValue } from "@optique/core/parser";
+import type { InferValue, Parser } from "@optique/core/parser";
 import { flag, option } from "@optique/core/primitives";
 import { choice, string } from "@optique/core/valueparser";
 import manifest from "./deno.json" with { type: "json" };
+
+/** The public relay of the network. */
+const PUBLIC_RELAY = "wss://relay.grid.tf";
 
 /** Largest file that a mnemonic is read from, in bytes. */
 const MAX_MNEMONIC_FILE = 4096;
@@ -60,14 +68,14 @@ const parser = object({
     "redis://localhost:6379",
     shown("redis://localhost:6379"),
   ),
-  twins: option("--twins", string({ metavar: "FILE" }), {
-    description: message`JSON file that says who twins are.`,
-    errors: { missing: message`--twins is missing: name the file that says who twins are.` },
-  }),
-  relay: option("--relay", parsed("URL", "ws://localhost:8080", checkRelayUrl), {
-    description: message`Relay to connect to, for example ws://localhost:8080.`,
-    errors: { missing: message`--relay is missing: name the relay to connect to.` },
-  }),
+  registry: registryPlace as Parser<"sync", RegistryPlace, unknown>,
+  relay: withDefault(
+    option("--relay", parsed("URL", PUBLIC_RELAY, checkRelayUrl), {
+      description: message`Relay to connect to.`,
+    }),
+    PUBLIC_RELAY,
+    shown(PUBLIC_RELAY),
+  ),
   noUpdate: option("--no-update", {
     description: message`Do not publish the twin's relay and encryption key; warn if they differ.`,
   }),
@@ -103,12 +111,12 @@ export function parseOptions(args: readonly string[]) {
       { name: "mnemonic", instead: secretOptions },
       { name: "mnemonic-file", instead: secretOptions },
       { name: "seed", instead: secretOptions },
-      { name: "key-type", instead: ["-k"] },
-      { name: "redis", instead: ["-r"] },
-      { name: "twins" },
+      { name: "key-type", short: "-k" },
+      { name: "redis", short: "-r" },
+      ...registryEnvironment,
       { name: "relay" },
       { name: "no-update", flag: true },
-      { name: "debug", instead: ["-d"], flag: true },
+      { name: "debug", short: "-d", flag: true },
     ],
   }, args);
 }
@@ -116,10 +124,18 @@ export function parseOptions(args: readonly string[]) {
 /** The options as they were given. */
 export type Options = ReturnType<typeof parseOptions>;
 
+/** The key pairs of a secret. */
+export interface Keys {
+  readonly keypair: Keypair;
+  readonly encryption: EncryptionKeypair | undefined;
+  /** Makes that of the other key type. */
+  readonly other: () => Keypair;
+}
+
 /** Makes the key pairs of the secret that the options name. */
 export async function readKeys(
   { secret, keyType }: Pick<Options, "secret" | "keyType">,
-): Promise<{ keypair: Keypair; encryption: EncryptionKeypair | undefined }> {
+): Promise<Keys> {
   const text = "mnemonic" in secret
     ? secret.mnemonic
     : "seed" in secret
@@ -130,6 +146,7 @@ export async function readKeys(
   return {
     keypair: Keypair.fromSecret(text, keyType),
     encryption: EncryptionKeypair.fromSecret(text),
+    other: () => Keypair.fromSecret(text, keyType === "sr25519" ? "ed25519" : "sr25519"),
   };
 }
 

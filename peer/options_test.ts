@@ -96,12 +96,22 @@ Deno.test("parseOptions() has defaults for what can be left out", async () => {
   assert.deepEqual(options, {
     keyType: "sr25519",
     redis: "redis://localhost:6379",
-    twins: "twins.json",
+    registry: { twins: "twins.json" },
     relay: "ws://localhost:8080",
     noUpdate: false,
     verbosity: 0,
     ...keysOf(MNEMONIC),
   });
+});
+
+Deno.test("parseOptions() uses the public network unless told otherwise", async () => {
+  const [options, own] = await read([
+    { args: ["-m", MNEMONIC] },
+    { args: ["-m", MNEMONIC], env: { RMB_PEER_SUBSTRATE: "ws://a ws://b:9944" } },
+  ]);
+  assert.equal(options.relay, "wss://relay.grid.tf");
+  assert.equal(options.registry.substrate[0], "wss://tfchain.grid.tf:443");
+  assert.deepEqual(own.registry, { substrate: ["ws://a", "ws://b:9944"] });
 });
 
 Deno.test("parseOptions() reads every option, from the environment too", async () => {
@@ -122,7 +132,7 @@ Deno.test("parseOptions() reads every option, from the environment too", async (
     assert.deepEqual(options, {
       keyType: "ed25519",
       redis: "redis://:pw@h:1/2",
-      twins: "t",
+      registry: { twins: "t" },
       relay: "wss://relay.example",
       noUpdate: true,
       verbosity: 1,
@@ -142,11 +152,11 @@ Deno.test("parseOptions() prefers arguments to the environment", async () => {
   };
   const args = ["-m", MNEMONIC, "-k", "sr25519", "-r", "redis://h", ...NEEDED, "-dd"];
   const [options] = await read([{ args, env }]);
-  const { keyType, redis, twins, relay, noUpdate, verbosity } = options;
-  assert.deepEqual([keyType, redis, twins, relay], [
+  const { keyType, redis, registry, relay, noUpdate, verbosity } = options;
+  assert.deepEqual([keyType, redis, registry, relay], [
     "sr25519",
     "redis://h",
-    "twins.json",
+    { twins: "twins.json" },
     "ws://localhost:8080",
   ]);
   assert.deepEqual([noUpdate, verbosity], [false, 2]);
@@ -158,8 +168,15 @@ const PASSWORD = "hunter2pass";
 const wrong: readonly (Given & { readonly says: RegExp })[] = [
   { says: /secret is missing: give --mnemonic-file or, in the environment, RMB_PEER_MNEMONIC/ },
   { args: NEEDED, says: /secret is missing/ },
-  { args: ["-m", MNEMONIC, "--relay", "ws://h"], says: /--twins is missing/ },
-  { args: ["-m", MNEMONIC, "--twins", "t"], says: /--relay is missing/ },
+  { args: ["-m", MNEMONIC, "-s", ...MNEMONIC.split(" ")], says: /Cannot use the URL of a node: / },
+  {
+    args: ["-m", MNEMONIC, "-s", `http://:${PASSWORD}@h`],
+    says: /Cannot use the URL of a node: expected wss:\/\//,
+  },
+  {
+    args: ["-m", MNEMONIC, "-s", `wss://:${PASSWORD}@h`, "--twins", "t"],
+    says: /`-s` and `--twins` cannot be used together/,
+  },
   { args: ["-m", ...MNEMONIC.split(" ")], says: /must stand in quotation marks/ },
   { args: [`-m${MNEMONIC}`], says: /must stand in quotation marks/ },
   { args: [`--mnemonc=${MNEMONIC}`], says: /Unexpected option: `--mnemonc`/ },
@@ -243,7 +260,10 @@ Deno.test("rmb-peer tells its version and its options", async () => {
   const [version, help] = await Promise.all([runPeer(["--version"]), runPeer(["--help"])]);
   assert.deepEqual(version, { code: 0, stdout: `${manifest.version}\n`, stderr: "" });
   assert.deepEqual([help.code, help.stderr], [0, ""]);
-  for (const option of ["--mnemonic-file FILE", "--redis URL", "RMB_PEER_MNEMONIC"]) {
+  const defaults = ["Default: wss://relay.grid.tf.", "wss://tfchain.grid.tf:443 "];
+  for (
+    const option of ["--mnemonic-file FILE", "--redis URL", "RMB_PEER_MNEMONIC", ...defaults]
+  ) {
     assert.ok(help.stdout.includes(option), option);
   }
 });

@@ -34,6 +34,11 @@ export function relayDomain(url: string): string {
   return DEFAULT_PORTS.includes(port) ? hostname : `${hostname}:${port}`;
 }
 
+/** Whether text can be a relay domain on TFChain: it has no ports and no IPv6 there. */
+export function isTfchainDomain(text: string): boolean {
+  return /^[A-Za-z0-9.-]+$/.test(text);
+}
+
 /**
  * Reads a relay's URL.
  *

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import {
   formatRelayDomains,
+  isTfchainDomain,
   parseRelayDomains,
   parseRelayUrl,
   relayDomain,
@@ -49,6 +50,13 @@ Deno.test("relayDomain() is the host, with the port unless it is 80 or 443", () 
   assert.equal(relayDomain("ws://relay.grid.tf:443"), "relay.grid.tf");
   assert.equal(relayDomain("ws://relay.grid.tf:8080"), "relay.grid.tf:8080");
   assert.equal(relayDomain("ws://127.0.0.1:8080"), "127.0.0.1:8080");
+});
+
+Deno.test("isTfchainDomain() takes bare hosts", () => {
+  for (const domain of ["relay.grid.tf", "Relay-1", "10.0.0.1"]) assert.ok(isTfchainDomain(domain));
+  for (const domain of ["", "relay:80", "[::1]", "::1", "a_b", "a/b", "ä"]) {
+    assert.ok(!isTfchainDomain(domain), domain);
+  }
 });
 
 Deno.test("relayDomain() has IPv6 in brackets", () => {

@@ -21,5 +21,8 @@ export class EncryptionError extends RmbError {}
 /** A twin registry can't be asked, or can't be changed, right now: try again later. */
 export class RegistryError extends RmbError {}
 
+/** No twin has an account: register one for it, or use another secret or key type. */
+export class NoTwinError extends RmbError {}
+
 /** A message was not handed to a relay, and will not be. */
 export class NotSentError extends RmbError {}

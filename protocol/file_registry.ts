@@ -10,8 +10,9 @@
  */
 import { getLogger } from "@logtape/logtape";
 import { formatHex, parseAccount, parseHex } from "./account.ts";
-import { formatRelayDomains, parseRelayDomains } from "./domain.ts";
+import { formatRelayDomains, parseRelayDomains, relayDomain } from "./domain.ts";
 import { FormatError, RegistryError } from "./errors.ts";
+import type { Keypair } from "./keys.ts";
 import { MAX_TWIN_ID } from "./session.ts";
 import type { Twin, TwinRegistry, TwinUpdate } from "./twin.ts";
 
@@ -48,6 +49,7 @@ export class FileRegistry implements TwinRegistry {
   readonly #watching: Promise<void>;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #reloading: Promise<void> = Promise.resolve();
+  #updating: Promise<unknown> = Promise.resolve();
   #version = 0;
   #twins: ReadonlyMap<number, Twin> = new Map();
   #idByAccount: ReadonlyMap<string, number> = new Map();
@@ -98,39 +100,56 @@ export class FileRegistry implements TwinRegistry {
   }
 
   /**
-   * Publishes a twin's relays and encryption key in the file.
+   * Publishes relays and encryption key of the key pair's own twin in the file.
    *
-   * @throws {RegistryError} if the twin has no entry there, or the file can't be written.
+   * @throws {RegistryError} if the account has no twin there, or the file can't be written.
    */
-  async updateTwin(id: number, { relays, pk }: TwinUpdate): Promise<void> {
+  updateTwin(keypair: Keypair, update: TwinUpdate): Promise<void> {
+    const updating = this.#update(keypair, update);
+    this.#updating = Promise.allSettled([this.#updating, updating]);
+    return updating;
+  }
+
+  /** The relay domain of a relay's URL: its host, with the port unless that is 80 or 443. */
+  relayDomain(url: string): string | undefined {
+    const domain = relayDomain(url);
+    return parseRelayDomains(domain).includes(domain) ? domain : undefined; // "_" divides domains.
+  }
+
+  /** Stops watching the file, and finishes updates. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#watcher.close();
+    await this.#updating;
+    await this.#watching;
+    clearTimeout(this.#timer);
+    await this.#reloading;
+  }
+
+  async #update({ publicKey, address }: Keypair, { relays, pk }: TwinUpdate): Promise<void> {
     try {
       using lock = await Deno.open(`${this.#path}.lock`, { create: true, write: true });
       await lock.lock(true);
       const file = await readTwins(this.#path);
-      const entry = file.twins.find((entry) => entry?.id === id);
+      const twins = parseTwins(file, this.#path);
+      const own = formatHex(publicKey);
+      const entry = file.twins.find(({ account }) => formatHex(parseAccount(account)) === own);
       if (entry === undefined) {
-        throw new RegistryError(`Cannot update twin ${id}: "${this.#path}" has no such twin`);
+        throw new RegistryError(
+          `Cannot update the twin of ${address}: "${this.#path}" has no twin with this account`,
+        );
       }
       entry.relay = formatRelayDomains(relays);
       entry.pk = pk === undefined ? null : formatHex(pk);
-      const twins = parseTwins(file, this.#path);
+      twins.set(entry.id, parseTwin(entry));
       await replaceFile(this.#path, JSON.stringify(file, null, 2) + "\n");
       this.#take(twins);
     } catch (cause) {
       if (cause instanceof RegistryError) throw cause;
       throw new RegistryError(
-        `Cannot update twin ${id} in "${this.#path}": ${describe(cause)}`,
+        `Cannot update the twin of ${address} in "${this.#path}": ${describe(cause)}`,
         { cause },
       );
     }
-  }
-
-  /** Stops watching the file. */
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#watcher.close();
-    await this.#watching;
-    clearTimeout(this.#timer);
-    await this.#reloading;
   }
 
   async #watch(): Promise<void> {

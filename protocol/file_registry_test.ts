@@ -2,9 +2,11 @@ import assert from "node:assert/strict";
 import { parseAccount } from "./account.ts";
 import { RegistryError } from "./errors.ts";
 import { FileRegistry } from "./file_registry.ts";
+import { testRegistry } from "./registry_contract.ts";
 import {
   ALICE,
   BOB,
+  bob,
   captureLog,
   NextRead,
   relaysOf,
@@ -14,6 +16,19 @@ import {
 } from "./tests/twins_file.ts";
 
 Deno.test.sanitizer({ ops: true, resources: true });
+
+testRegistry("FileRegistry", (twins) => {
+  const file = new TwinsFile({ twins });
+  return Promise.resolve({
+    open: () => FileRegistry.open(file.path),
+    set(twin) {
+      const others = file.read().twins.filter(({ id }) => id !== twin.id);
+      file.replace({ twins: [...others, twin] });
+      return Promise.resolve();
+    },
+    [Symbol.asyncDispose]: () => file[Symbol.asyncDispose](),
+  });
+});
 
 Deno.test("FileRegistry looks twins up by id and by account", async () => {
   await using file = new TwinsFile();
@@ -175,7 +190,7 @@ Deno.test("a disposed registry leaves nothing running, whatever was under way", 
   for (let i = 0; i < 20; i++) {
     const registry = await FileRegistry.open(file.path);
     file.replace({ twins: TWINS });
-    if (i % 2) await registry.updateTwin(8, { relays: [], pk: undefined });
+    if (i % 2) await registry.updateTwin(bob, { relays: [], pk: undefined });
     await registry[Symbol.asyncDispose]();
   }
 });

@@ -3,8 +3,10 @@ import { fileURLToPath } from "node:url";
 import { formatHex } from "./account.ts";
 import { RegistryError } from "./errors.ts";
 import { FileRegistry } from "./file_registry.ts";
+import { Keypair } from "./keys.ts";
 import {
   BOB,
+  bob,
   captureLog,
   NextRead,
   relaysOf,
@@ -20,7 +22,7 @@ Deno.test("updateTwin() replaces relays and pk, and they are there at once", asy
   await using registry = await FileRegistry.open(file.path);
   for (let i = 0; i < 30; i++) {
     const pk = i % 2 ? Uint8Array.of(i) : undefined;
-    await registry.updateTwin(8, { relays: ["a", `b:${i}`], pk });
+    await registry.updateTwin(bob, { relays: ["a", `b:${i}`], pk });
     assert.deepEqual((await registry.twin(8))!.relays, ["a", `b:${i}`]);
     assert.deepEqual((await registry.twin(8))!.pk, pk);
     const written = file.read().twins[1]!;
@@ -33,7 +35,7 @@ Deno.test("updateTwin() keeps all else in the file, unknown members too", async 
   const twins = [{ ...TWINS[0], note: "ours" }, { ...TWINS[1], tags: { a: [1] } }];
   await using file = new TwinsFile({ $schema: "x", twins, version: 3 });
   await using registry = await FileRegistry.open(file.path);
-  await registry.updateTwin(8, { relays: ["new"], pk: undefined });
+  await registry.updateTwin(bob, { relays: ["new"], pk: undefined });
   assert.deepEqual(file.read(), {
     $schema: "x",
     twins: [twins[0], { ...twins[1], relay: "new", pk: null }],
@@ -46,7 +48,7 @@ Deno.test("updateTwin() works on the file as it is now, not as it was read", asy
   await using file = new TwinsFile();
   await using registry = await FileRegistry.open(file.path);
   file.replace({ twins: [{ id: 9, account: BOB }] });
-  await registry.updateTwin(9, { relays: ["new"], pk: undefined });
+  await registry.updateTwin(bob, { relays: ["new"], pk: undefined });
   assert.deepEqual(await relaysOf(registry, 9), ["new"]);
   assert.equal(await registry.twin(7), undefined);
 });
@@ -55,18 +57,18 @@ Deno.test("updateTwin() is seen by other registries of the same file", async () 
   await using file = new TwinsFile();
   await using ours = await FileRegistry.open(file.path);
   await using theirs = await FileRegistry.open(file.path);
-  await ours.updateTwin(8, { relays: ["new"], pk: undefined });
+  await ours.updateTwin(bob, { relays: ["new"], pk: undefined });
   await until(async () => (await relaysOf(theirs, 8))[0] === "new");
 });
 
-Deno.test("updateTwin() rejects a twin that has no entry, naming it and the file", async () => {
+Deno.test("updateTwin() rejects an account that has no entry, naming it and the file", async () => {
   await using file = new TwinsFile();
   await using registry = await FileRegistry.open(file.path);
-  const update = registry.updateTwin(9, { relays: [], pk: undefined });
+  const carol = Keypair.fromSecret("//Carol");
   await assert.rejects(
-    update,
+    registry.updateTwin(carol, { relays: [], pk: undefined }),
     new RegistryError(
-      `Cannot update twin 9: "${file.path}" has no such twin`,
+      `Cannot update the twin of ${carol.address}: "${file.path}" has no twin with this account`,
     ),
   );
 });
@@ -80,7 +82,7 @@ Deno.test("updateTwin() leaves an invalid file alone, and names the entry", asyn
   ) {
     file.write(content);
     const before = Deno.readTextFileSync(file.path);
-    await assert.rejects(registry.updateTwin(8, { relays: [], pk: undefined }), (error) => {
+    await assert.rejects(registry.updateTwin(bob, { relays: [], pk: undefined }), (error) => {
       assert.ok(error instanceof RegistryError);
       assert.ok(error.message.includes(file.path));
       assert.match(error.message, reason);
@@ -93,13 +95,14 @@ Deno.test("updateTwin() leaves an invalid file alone, and names the entry", asyn
   assert.ok(log.records.length <= 2);
 });
 
-Deno.test("updateTwin() names the twin and the file when it can't write", async () => {
+Deno.test("updateTwin() names the account and the file when it can't write", async () => {
   await using file = new TwinsFile();
   await using registry = await FileRegistry.open(file.path);
   Deno.mkdirSync(`${file.path}.lock`);
-  await assert.rejects(registry.updateTwin(8, { relays: [], pk: undefined }), (error) => {
+  await assert.rejects(registry.updateTwin(bob, { relays: [], pk: undefined }), (error) => {
     assert.ok(error instanceof RegistryError);
-    assert.ok(error.message.startsWith(`Cannot update twin 8 in "${file.path}": `), error.message);
+    const begin = `Cannot update the twin of ${bob.address} in "${file.path}": `;
+    assert.ok(error.message.startsWith(begin), error.message);
     return true;
   });
 });
@@ -110,7 +113,7 @@ Deno.test("an update stays, though the file was being read when it was made", as
   const read = new NextRead();
   file.write({ twins: TWINS });
   await read.reached;
-  await registry.updateTwin(8, { relays: ["new"], pk: undefined });
+  await registry.updateTwin(bob, { relays: ["new"], pk: undefined });
   read.release();
   for (let turn = 0; turn < 10; turn++) {
     await Promise.resolve();
@@ -122,17 +125,22 @@ Deno.test("an update stays, though the file was being read when it was made", as
 
 Deno.test("updates of several processes at once all get into the file", async () => {
   const COUNT = 25;
-  const twins = [1, 2, 3, 4].map((id) => ({ id, account: formatHex(new Uint8Array(32).fill(id)) }));
+  const twins = [1, 2, 3, 4].map((id) => ({
+    id,
+    account: Keypair.fromSecret(`//${id}`).address,
+  }));
   await using file = new TwinsFile({ twins });
   await using registry = await FileRegistry.open(file.path);
   const program = `
     import { FileRegistry } from ${JSON.stringify(import.meta.resolve("./file_registry.ts"))};
+    import { Keypair } from ${JSON.stringify(import.meta.resolve("./keys.ts"))};
     const [path, id] = [Deno.args[0], Number(Deno.args[1])];
+    const keypair = Keypair.fromSecret("//" + id);
     await using registry = await FileRegistry.open(path);
     console.log("ready");
     await Deno.stdin.read(new Uint8Array(1));
     for (let i = 1; i <= ${COUNT}; i++) {
-      await registry.updateTwin(id, { relays: ["r" + i], pk: undefined });
+      await registry.updateTwin(keypair, { relays: ["r" + i], pk: undefined });
       const { twins } = JSON.parse(await Deno.readTextFile(path));
       const { relay } = twins.find((twin) => twin.id === id);
       if (relay !== "r" + i) throw new Error("update " + i + " was lost: " + relay);
@@ -157,4 +165,17 @@ Deno.test("updates of several processes at once all get into the file", async ()
   assert.deepEqual(statuses.map(({ code }) => code), [0, 0, 0, 0]);
   assert.deepEqual(file.read().twins.map(({ relay }) => relay), new Array(4).fill(`r${COUNT}`));
   await until(async () => (await relaysOf(registry, 4))[0] === `r${COUNT}`);
+});
+
+Deno.test("disposing finishes updates that are under way", async () => {
+  await using file = new TwinsFile();
+  const registry = await FileRegistry.open(file.path);
+  const updates = ["a", "b"].map((relay) =>
+    registry.updateTwin(bob, { relays: [relay], pk: undefined })
+  );
+  let done = 0;
+  for (const update of updates) update.then(() => done++);
+  await registry[Symbol.asyncDispose]();
+  assert.equal(done, 2);
+  assert.ok(["a", "b"].includes(file.read().twins[1]!.relay as string));
 });

@@ -13,6 +13,7 @@ export {
 } from "./connection.ts";
 export {
   formatRelayDomains,
+  isTfchainDomain,
   parseRelayDomains,
   parseRelayUrl,
   relayDomain,
@@ -33,6 +34,7 @@ export {
   EncryptionError,
   FormatError,
   NotSentError,
+  NoTwinError,
   RegistryError,
   RmbError,
   SecretError,

@@ -35,7 +35,7 @@ export function readOptions<T>(
   { name, brief, version, parser, prefix, environment }: CommandLine,
   args: readonly string[],
 ): T {
-  const given = withEnvironment(args, prefix, environment);
+  const given = withEnvironment(oneByOne(args, environment), prefix, environment);
   return run(discreet(parser as Parser<"sync", T, unknown>), {
     programName: name,
     args: given.length > 0 ? given : ["--"], // Of nothing at all it could not tell what is missing.
@@ -142,9 +142,14 @@ export function shown(
 export interface EnvironmentOption {
   /** Its long name, without dashes. Its variable is that in capitals, with `_`, behind the prefix. */
   readonly name: string;
-  /** What `name` stands for as well: when one of these is given, the variable does not count. */
+  /** Its short name, for example `-m`. */
+  readonly short?: string;
+  /** What excludes it: when one of these is given, the variable does not count. */
   readonly instead?: readonly string[];
-  /** Whether it can be given several times: then the variable's words are its values. */
+  /**
+   * Whether it can be given several times, or once with several values, as the reference's programs
+   * take them. The variable's words are its values.
+   */
   readonly several?: boolean;
   /** Whether it has several values, one behind the other: then the variable's words are these. */
   readonly values?: boolean;
@@ -166,8 +171,9 @@ export function withEnvironment(
   options: readonly EnvironmentOption[],
 ): string[] {
   const added: string[] = [];
-  for (const { name, instead = [], several = false, values = false, flag = false } of options) {
-    if ([`--${name}`, ...instead].some((option) => isGiven(args, option))) continue;
+  for (const option of options) {
+    const { name, instead = [], several = false, values = false, flag = false } = option;
+    if ([...namesOf(option), ...instead].some((name) => isGiven(args, name))) continue;
     const value = readVariable(prefix + name.toUpperCase().replaceAll("-", "_"));
     if (value === undefined || value === "") continue;
     if (flag) {
@@ -179,6 +185,30 @@ export function withEnvironment(
     else if (words.length > 0) added.push(`--${name}`, ...words);
   }
   return [...added, ...args];
+}
+
+/**
+ * Gives each value of an option that can be given several times an option of its own: `-m a b` becomes
+ * `-m a -m b`.
+ *
+ * @param args Command-line arguments.
+ * @param options The options that there are.
+ */
+export function oneByOne(
+  args: readonly string[],
+  options: readonly EnvironmentOption[],
+): string[] {
+  const several = new Set(options.filter(({ several }) => several).flatMap(namesOf));
+  return args.flatMap((arg, i) => {
+    if (arg.startsWith("-")) return [arg];
+    const option = args.findLastIndex((arg, at) => at < i && arg.startsWith("-"));
+    const name = args[option] ?? "";
+    return option < i - 1 && several.has(name) ? [name, arg] : [arg];
+  });
+}
+
+function namesOf({ name, short }: EnvironmentOption): string[] {
+  return short === undefined ? [`--${name}`] : [`--${name}`, short];
 }
 
 function isGiven(args: readonly string[], option: string): boolean {
@@ -200,8 +230,8 @@ function readVariable(variable: string): string | undefined {
  *
  * @param name Its name, for the message.
  * @param verbosity 0 logs what an operator needs, 1 each message too, 2 all there is.
- * @param body The program. The signal is aborted at SIGTERM or SIGINT; a second one ends the process
- * at once.
+ * @param body The program. The signal is aborted at SIGTERM or SIGINT, and to throw its reason then is
+ * no failure; a second one ends the process at once.
  */
 export async function runProgram(
   name: string,
@@ -219,6 +249,7 @@ export async function runProgram(
   try {
     await body(stop.signal);
   } catch (error) {
+    if (stop.signal.aborted && error === stop.signal.reason) Deno.exit(0);
     writeError(`${name}: ${error instanceof Error ? error.message : String(error)}\n`);
     Deno.exit(1);
   }

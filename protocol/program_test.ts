@@ -1,13 +1,19 @@
 import assert from "node:assert/strict";
-import { type EnvironmentOption, parsed, untilAborted, withEnvironment } from "./program.ts";
+import {
+  type EnvironmentOption,
+  oneByOne,
+  parsed,
+  untilAborted,
+  withEnvironment,
+} from "./program.ts";
 import { inTime } from "../tests/fixtures/deadline.ts";
 import { Program } from "../tests/fixtures/program.ts";
 
 const PREFIX = "RMB_PROGRAM_TEST_";
 
 const OPTIONS: readonly EnvironmentOption[] = [
-  { name: "name", instead: ["-n", "--other"] },
-  { name: "several", several: true },
+  { name: "name", short: "-n", instead: ["--other"] },
+  { name: "several", short: "-s", several: true },
   { name: "two-values", values: true },
   { name: "on", flag: true },
 ];
@@ -40,6 +46,25 @@ Deno.test("withEnvironment() makes each word an option of what can be given seve
   const added = ["--several=a", "--several=b"];
   assert.deepEqual(complete([], { SEVERAL: " a\t b " }), added);
   assert.deepEqual(complete(["--several", "c"], { SEVERAL: "a" }), ["--several", "c"]);
+});
+
+Deno.test("oneByOne() gives each value of what can be given several times its own option", () => {
+  const cases: [string, string][] = [
+    ["", ""],
+    ["-s a b c", "-s a -s b -s c"],
+    ["--several a b -s c d", "--several a --several b -s c -s d"],
+    ["-s a -s b", "-s a -s b"],
+    ["-s a b --name c", "-s a -s b --name c"],
+    ["-s", "-s"],
+    ["-n a b", "-n a b"],
+    ["--several=a b", "--several=a b"],
+    ["a b", "a b"],
+    ["--on a", "--on a"],
+    ["--two-values 1 2 -s a b", "--two-values 1 2 -s a -s b"],
+  ];
+  for (const [args, expected] of cases) {
+    assert.equal(oneByOne(args.split(" "), OPTIONS).join(" "), expected);
+  }
 });
 
 Deno.test("withEnvironment() makes each word a value of what has several values", () => {

@@ -1,3 +1,5 @@
+import type { Keypair } from "./keys.ts";
+
 /** A twin as its registry knows it. */
 export interface Twin {
   /** Twin id, never 0. */
@@ -19,7 +21,7 @@ export type TwinUpdate = Pick<Twin, "relays" | "pk">;
 /** Who twins are: where ids, accounts, relays and encryption keys are looked up. */
 export interface TwinRegistry extends AsyncDisposable {
   /**
-   * Looks up a twin.
+   * Looks up a twin. Registries see to it that concurrent look-ups of one twin cost no more than one.
    *
    * @returns The twin, or undefined if there is none with this id.
    * @throws {RegistryError} if the registry can't be asked now.
@@ -36,9 +38,22 @@ export interface TwinRegistry extends AsyncDisposable {
   twinIdByAccount(account: Uint8Array): Promise<number | undefined>;
 
   /**
-   * Publishes a twin's relays and encryption key, replacing both.
+   * Publishes relays and encryption key of the key pair's own twin, replacing both. Once it
+   * resolves, `twin()` of this registry gives the new ones.
    *
-   * @throws {RegistryError} if that can't be done.
+   * @param keypair The twin's key pair.
+   * @param update What to publish.
+   * @throws {RegistryError} if its account has no twin, the registry refuses it, or it can't be done
+   * in time.
    */
-  updateTwin(id: number, update: TwinUpdate): Promise<void>;
+  updateTwin(keypair: Keypair, update: TwinUpdate): Promise<void>;
+
+  /**
+   * The relay domain that twins publish here for the relay at a URL.
+   *
+   * @param url `ws:` or `wss:`, for example `wss://relay.grid.tf`.
+   * @returns The domain, or undefined if the relay has no name that can stand here.
+   * @throws {FormatError} if it is not the URL of a relay.
+   */
+  relayDomain(url: string): string | undefined;
 }

@@ -33,16 +33,7 @@ export class RelayMetrics {
   constructor() {
     const registers = [this.registry];
     // The hot path counts in plain numbers; they are copied when someone looks.
-    const counter = (name: string, help: string, value: () => number) =>
-      new Counter({
-        name,
-        help,
-        registers,
-        collect() {
-          this.reset();
-          this.inc(value());
-        },
-      });
+    const counter = this.counter.bind(this);
     counter("relay_message_rx", "Messages taken for delivery here", () => this.received);
     counter("relay_message_rx_bytes", "Bytes of them", () => this.receivedBytes);
     counter("relay_message_tx", "Messages written to a socket", () => this.sent);
@@ -92,6 +83,19 @@ export class RelayMetrics {
       help: "Unix time of the start",
       registers,
     }).set(performance.timeOrigin / 1000);
+  }
+
+  /** Adds one that is counted elsewhere, in a plain number that is asked for when someone looks. */
+  counter(name: string, help: string, value: () => number): void {
+    new Counter({
+      name,
+      help,
+      registers: [this.registry],
+      collect() {
+        this.reset();
+        this.inc(value());
+      },
+    });
   }
 
   /** Adds one whose value is asked for when someone looks. */

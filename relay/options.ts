@@ -1,10 +1,16 @@
 import { FormatError } from "@rmb/protocol";
 import { parsed, readOptions, shown } from "@rmb/protocol/program";
+import {
+  CATCH_UP_THRESHOLD,
+  registryEnvironment,
+  type RegistryPlace,
+  registryPlace,
+} from "@rmb/protocol/program-registry";
 import { checkRedisUrl } from "@rmb/protocol/redis-url";
 import { object, or, seq } from "@optique/core/constructs";
 import { message, text } from "@optique/core/message";
 import { map, multiple, optional, withDefault } from "@optique/core/modifiers";
-import type { InferValue } from "@optique/core/parser";
+import type { InferValue, Parser } from "@optique/core/parser";
 import { argument, flag, option } from "@optique/core/primitives";
 import { choice, integer, string } from "@optique/core/valueparser";
 import manifest from "./deno.json" with { type: "json" };
@@ -47,10 +53,15 @@ const parser = object({
     }),
     { min: 1, errors: { tooFew: message`--domain is missing: name at least one domain.` } },
   ),
-  twins: option("--twins", string({ metavar: "FILE" }), {
-    description: message`JSON file that says who twins are.`,
-    errors: { missing: message`--twins is missing: name the file that says who twins are.` },
-  }),
+  registry: registryPlace as Parser<"sync", RegistryPlace, unknown>,
+  catchUpThreshold: withDefault(
+    option("--catchup-threshold", integer({ metavar: "BLOCKS", min: 0 }), {
+      description:
+        message`How many blocks of the chain, missed while it was away, are read one by one; when more were missed, all twins are looked up anew.`,
+    }),
+    CATCH_UP_THRESHOLD,
+    shown(CATCH_UP_THRESHOLD),
+  ),
   listen: withDefault(
     option("-l", "--listen", parsed("ADDRESS", parseListen("[::]:8080"), parseListen), {
       description: message`Address and port to listen on; port 0 takes a free one.`,
@@ -149,20 +160,21 @@ export function parseOptions(args: readonly string[]) {
     parser,
     prefix: "RMB_RELAY_",
     environment: [
-      { name: "domain", instead: ["-m"], several: true },
-      { name: "twins" },
-      { name: "listen", instead: ["-l"] },
-      { name: "redis", instead: ["-r", "--data"] },
+      { name: "domain", short: "-m", several: true },
+      ...registryEnvironment,
+      { name: "catchup-threshold" },
+      { name: "listen", short: "-l" },
+      { name: "redis", short: "-r", instead: ["--data"] },
       { name: "data", instead: ["-r", "--redis"] },
       { name: "limit", values: true },
-      { name: "ranker-period", instead: ["-p"] },
-      { name: "workers", instead: ["-w"] },
-      { name: "user-per-worker", instead: ["-u"] },
+      { name: "ranker-period", short: "-p" },
+      { name: "workers", short: "-w" },
+      { name: "user-per-worker", short: "-u" },
       { name: "max-message" },
       { name: "tls-cert" },
       { name: "tls-key" },
       { name: "federation-scheme" },
-      { name: "debug", instead: ["-d"], flag: true },
+      { name: "debug", short: "-d", flag: true },
     ],
   }, args);
 }

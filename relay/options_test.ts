@@ -5,7 +5,8 @@ import manifest from "./deno.json" with { type: "json" };
 const NEEDED = ["--domain", "relay.test", "--twins", "twins.json"];
 const DEFAULTS = {
   domains: ["relay.test"],
-  twins: "twins.json",
+  registry: { twins: "twins.json" },
+  catchUpThreshold: 600,
   listen: { hostname: "::", port: 8080 },
   store: { data: "rmb-relay.db" },
   rankerPeriod: 3600,
@@ -49,7 +50,7 @@ Deno.test("parseOptions() reads long and short names, and has defaults for the r
     ...["--listen", "127.0.0.1:80", "--data", "x.db", "--limit", "100", "5000", "--debug"],
     ...["--ranker-period", "60", "--workers", "2", "--user-per-worker", "3"],
     ...["--max-message", "1000", "--tls-cert", "c.pem", "--tls-key", "k.pem"],
-    ...["--federation-scheme", "http"],
+    ...["--federation-scheme", "http", "--catchup-threshold", "10"],
   ];
   const short = [
     ...["-m", "a", "-m", "b:81", "--twins", "t", "-l", "[::1]:0", "-r", "redis://h:1/2"],
@@ -68,12 +69,13 @@ Deno.test("parseOptions() reads long and short names, and has defaults for the r
       maxMessage: 1000,
       tls: { cert: "c.pem", key: "k.pem" },
       federationScheme: "http",
+      catchUpThreshold: 10,
       verbosity: 1,
     },
     {
       ...DEFAULTS,
       domains: ["a", "b:81"],
-      twins: "t",
+      registry: { twins: "t" },
       listen: { hostname: "::1", port: 0 },
       store: { redis: "redis://h:1/2" },
       rankerPeriod: 60,
@@ -82,6 +84,32 @@ Deno.test("parseOptions() reads long and short names, and has defaults for the r
       verbosity: 2,
     },
   ]);
+});
+
+Deno.test("parseOptions() looks twins up on the chain unless told to use a file", async () => {
+  const [a, b, c] = ["ws://a:9944", "wss://b/ws", "wss://user:secret@c:443"] as const;
+  const domain = ["--domain", "relay.test"];
+  const cases: [Given, object][] = [
+    [{}, {
+      substrate: ["", "02.", "03."].map((prefix) => `wss://${prefix}tfchain.grid.tf:443`),
+    }],
+    [{ args: ["-s", a] }, { substrate: [a] }],
+    [{ args: ["-s", a, "-s", b, "--substrate", c] }, { substrate: [a, b, c] }],
+    [{ args: ["-s", a, b, c] }, { substrate: [a, b, c] }],
+    [{ args: [`--substrate=${a}`, `--substrate=${b}`] }, { substrate: [a, b] }],
+    [{ env: { RMB_RELAY_SUBSTRATE: ` ${a}  ${c}` } }, { substrate: [a, c] }],
+    [{ args: ["-s", a], env: { RMB_RELAY_SUBSTRATE: b } }, { substrate: [a] }],
+    [{ args: ["--twins", "t"], env: { RMB_RELAY_SUBSTRATE: b } }, { twins: "t" }],
+    [{ args: ["-s", a], env: { RMB_RELAY_TWINS: "t" } }, { substrate: [a] }],
+  ];
+  const given = cases.map(([{ args = [], env = {} }]) => ({ args: [...args, ...domain], env }));
+  const places = (await read(...given)).map(({ registry }) => registry);
+  assert.deepEqual(places, cases.map(([, place]) => place));
+});
+
+Deno.test("parseOptions() takes several domains behind one option", async () => {
+  const [options] = await read({ args: ["--twins", "t", "-m", "a", "b", "c:1", "-d"] });
+  assert.deepEqual(options.domains, ["a", "b", "c:1"]);
 });
 
 Deno.test("parseOptions() listens on all addresses when told a port only", async () => {
@@ -109,11 +137,12 @@ Deno.test("parseOptions() takes from the environment what arguments leave out", 
     RMB_RELAY_TLS_KEY: "k.pem",
     RMB_RELAY_FEDERATION_SCHEME: "http",
     RMB_RELAY_MAX_MESSAGE: "1000",
+    RMB_RELAY_CATCHUP_THRESHOLD: "0",
     RMB_RELAY_DEBUG: "1",
   };
   const given = {
     domains: ["a", "b:81"],
-    twins: "t",
+    registry: { twins: "t" },
     listen: { hostname: "::1", port: 81 },
     store: { redis: "redis://h" },
     rateLimit: { count: 100, size: 5000 },
@@ -123,6 +152,7 @@ Deno.test("parseOptions() takes from the environment what arguments leave out", 
     maxMessage: 1000,
     tls: { cert: "c.pem", key: "k.pem" },
     federationScheme: "http",
+    catchUpThreshold: 0,
     verbosity: 1,
   };
   const args = ["-m", "c", "--twins=u", "--data", "x.db", "--limit", "1", "2"];
@@ -131,7 +161,7 @@ Deno.test("parseOptions() takes from the environment what arguments leave out", 
     {
       ...given,
       domains: ["c"],
-      twins: "u",
+      registry: { twins: "u" },
       store: { data: "x.db" },
       rateLimit: { count: 1, size: 2 },
     },
@@ -144,7 +174,11 @@ Deno.test("rmb-relay answers --help and --version", async () => {
   assert.match(help.stdout, /^Usage: rmb-relay .*--domain DOMAIN.*RMB_RELAY_DOMAIN/ms);
   assert.match(help.stdout, /^ +--limit +Most messages \(COUNT\), /m);
   assert.match(help.stdout, /^ +--data FILE .* Default: rmb-relay\.db, without --redis\.$/m);
-  for (const value of ["[::]:8080", "3600", "100", "1000", "67108864", "https"]) {
+  assert.match(
+    help.stdout,
+    /^ +-s, --substrate URL .* Default: wss:.*:443 wss:.*, without --twins/ms,
+  );
+  for (const value of ["600", "[::]:8080", "3600", "100", "1000", "67108864", "https"]) {
     assert.ok(help.stdout.includes(` Default: ${value}.\n`), value);
   }
   assert.doesNotMatch(help.stdout, /^ +(?:COUNT|SIZE)\b/m);
@@ -155,7 +189,9 @@ Deno.test("rmb-relay ends with 2 and says what is wrong with its arguments", asy
   const cases: [string[], RegExp][] = [
     [[], /--domain is missing/],
     [["--twins", "t"], /--domain is missing/],
-    [["--domain", "a"], /--twins is missing/],
+    [[...NEEDED, "-s", "wss://a"], /`--twins` and `-s` cannot be used together/],
+    [["-m", "a", "-s", "https://a"], /Cannot use the URL of a node: expected wss:\/\/host/],
+    [[...NEEDED, "--catchup-threshold", "-1"], /--catchup-threshold/],
     [["--twins", "t", "--domain", ""], /Cannot use "" as domain: expected host or host:port/],
     [[...NEEDED, "--domain", "https://a/"], /Cannot use "https:\/\/a\/" as domain: expected host/],
     [[...NEEDED, "--domain", "::1"], /Cannot use "::1" as domain: expected .* IPv6 in brackets/],
@@ -179,7 +215,7 @@ Deno.test("rmb-relay ends with 2 and says what is wrong with its arguments", asy
   }
 });
 
-Deno.test("rmb-relay quotes no password of a Redis URL that is wrongly used", async () => {
+Deno.test("rmb-relay quotes no password of a URL that is wrongly used", async () => {
   const url = "redis://user:secret@localhost";
   const cases: [string[], RegExp][] = [
     [["--redis", url, "--data", "x.db"], /Error: `--redis` and `--data` cannot be used together/],
@@ -192,6 +228,9 @@ Deno.test("rmb-relay quotes no password of a Redis URL that is wrongly used", as
     [["--workers", url], /Error: `-w`\/`--workers`: Expected a valid integer, but got "…"/],
     [["--listen", url], /Error: `-l`\/`--listen`: Cannot listen on "…": expected host:port/],
     [["--redis", `${url}/x`], /Error: `-r`\/`--redis`: Cannot use the Redis URL: expected/],
+    [["-s", "wss://user:secret@h"], /Error: `--twins` and `-s` cannot be used together/],
+    [["-s", "https://user:secret@h"], /Error: .*(?:together|expected wss)/],
+    [["-s"], /Error: `-s` requires|Error: `--twins` and `-s`/],
     [["--redis", url, "--nonsense"], /Error: Unexpected option or argument: "--nonsense"/],
   ];
   for (const [args, reason] of cases) {

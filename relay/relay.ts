@@ -3,6 +3,7 @@ import type { Session, TwinRegistry } from "@rmb/protocol";
 import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
 import { admit } from "./admission.ts";
+import { addChainMetrics, followsChain } from "./chain_metrics.ts";
 import { Federation } from "./federation/federation.ts";
 import { Inbound } from "./federation/inbound.ts";
 import { FederationMetrics } from "./federation/metrics.ts";
@@ -11,7 +12,6 @@ import { RelayMetrics } from "./metrics.ts";
 import { RateLimit, type RateLimitOptions } from "./rate_limit.ts";
 import { Router } from "./router.ts";
 import { type Answer, Server, type TlsKeys } from "./server.ts";
-import { SharedLookUps } from "./shared_look_ups.ts";
 import type { Store } from "./store.ts";
 import type { WebSocket } from "./web_socket.ts";
 
@@ -31,7 +31,7 @@ export interface RelayOptions {
   /** Domains of this relay, exactly as twins name it; at least one. */
   readonly domains: readonly string[];
   /** Who twins are. It stays the caller's to dispose of. */
-  readonly registry: TwinRegistry;
+  readonly registry: Pick<TwinRegistry, "twin">;
   /** What waits for sessions and for other relays. It stays the caller's to dispose of. */
   readonly store: Store;
   /** Address to listen on. Default `::`, all of them. */
@@ -69,7 +69,7 @@ export interface RelayOptions {
  */
 export class Relay implements AsyncDisposable {
   readonly #maxSessions: number;
-  readonly #lookUps: SharedLookUps;
+  readonly #registry: Pick<TwinRegistry, "twin">;
   readonly #store: Store;
   readonly #metrics = new RelayMetrics();
   readonly #heartbeat = new Heartbeat();
@@ -83,10 +83,10 @@ export class Relay implements AsyncDisposable {
     const { domains, registry, store, maxMessage = MAX_MESSAGE, rateLimit } = options;
     this.#maxSessions = options.maxSessions ?? MAX_SESSIONS;
     this.#store = store;
-    this.#lookUps = new SharedLookUps(registry);
+    this.#registry = registry;
     this.#router = new Router({
       domains,
-      registry: this.#lookUps,
+      registry,
       store,
       metrics: this.#metrics,
       rateLimit: rateLimit && new RateLimit(rateLimit),
@@ -94,7 +94,7 @@ export class Relay implements AsyncDisposable {
     });
     this.#federation = new Federation({
       domains,
-      registry: this.#lookUps,
+      registry,
       queue: store.federation,
       scheme: options.federationScheme ?? "https",
       rankerPeriod: options.rankerPeriod ?? RANKER_PERIOD,
@@ -104,7 +104,7 @@ export class Relay implements AsyncDisposable {
     });
     this.#inbound = new Inbound({
       domains,
-      registry: this.#lookUps,
+      registry,
       maxMessage,
       accept: (envelope, routing) => this.#router.accept(envelope, routing),
     });
@@ -132,6 +132,7 @@ export class Relay implements AsyncDisposable {
       "Messages that wait for sessions in the mailbox",
       () => store.mailbox.depth().catch(() => NaN),
     );
+    if (followsChain(registry)) addChainMetrics(this.#metrics, registry);
   }
 
   /**
@@ -184,7 +185,7 @@ export class Relay implements AsyncDisposable {
   }
 
   async #admit(token: string): Promise<Session | Answer> {
-    const admitted = await admit(token, this.#lookUps);
+    const admitted = await admit(token, this.#registry);
     if ("status" in admitted || this.#router.hasRoom(admitted, this.#maxSessions)) return admitted;
     const body = `${this.#maxSessions} sessions are connected: no more are taken now\n`;
     return { status: 503, body };
@@ -221,12 +222,19 @@ export class Relay implements AsyncDisposable {
     return { status, body: reason && `${reason}\n` };
   }
 
-  /** Whether it can do its work: then clients may be sent to it. */
+  /**
+   * Whether it can do its work: then clients may be sent to it. It can while the chain is away, for the
+   * twins that it knows; no other relay could do more.
+   */
   #health(): Answer {
     const failure = this.#closing
       ? "shutting down"
       : this.#store.failure ?? this.#router.storeFailure;
-    if (failure === undefined) return { status: 200, body: "ready\n" };
-    return { status: 503, body: `alive, but not ready: ${failure}\n` };
+    if (failure !== undefined) return { status: 503, body: `alive, but not ready: ${failure}\n` };
+    const alone = followsChain(this.#registry) && this.#registry.statistics().reconnecting;
+    const remark = alone
+      ? ", but no node of the chain is connected: only known twins are served"
+      : "";
+    return { status: 200, body: `ready${remark}\n` };
   }
 }

@@ -2,7 +2,7 @@
 import { formatHex, parseSecret } from "@rmb/protocol";
 import assert from "node:assert/strict";
 import { inTime, until } from "./fixtures/deadline.ts";
-import { CAROL, encryptionOf, keypairOf } from "./fixtures/gateway_network.ts";
+import { CAROL, encryptionOf, keypairOf, publish } from "./fixtures/gateway_network.ts";
 import { base64Of, LocalProgram } from "./fixtures/local_program.ts";
 import { ALICE, BOB, Network, type StartOptions, type TestTwin } from "./fixtures/network.ts";
 
@@ -56,9 +56,9 @@ Deno.test("rmb-peer publishes its relay and encryption key, and nothing twice", 
 
   const written = await Deno.stat(network.twins);
   const second = await network.startGateway(ALICE, redis, relay);
+  assert.equal((await second.stop("SIGINT")).code, 0);
   assert.ok(!second.lines.some((line) => line.includes("publish")), second.lines.join("\n"));
   assert.equal((await Deno.stat(network.twins)).ino, written.ino);
-  assert.equal((await second.stop("SIGINT")).code, 0);
 
   // A wrong relay or pk is reason enough, each on its own.
   const right = { id: 7, account, relay: relay.domain, pk };
@@ -67,7 +67,7 @@ Deno.test("rmb-peer publishes its relay and encryption key, and nothing twice", 
       network.twins,
       JSON.stringify({ twins: [{ ...right, ...wrong }, bob] }),
     );
-    const third = await network.startGateway(ALICE, redis, relay, { ready: /serving/ });
+    const third = await network.startGateway(ALICE, redis, relay, { ready: /now publishes/ });
     await third.stop("SIGKILL");
     assert.deepEqual(await twinsOf(network), [right, bob]);
   }
@@ -82,7 +82,7 @@ Deno.test("rmb-peer --no-update only warns where the twin publishes something el
   await gateway.line(
     new RegExp(
       `\\[WRN\\].* twin 7 does not publish relay ${relay.domain} and encryption key ${pk}: ` +
-        "others may not reach it",
+        "others may not reach it, and what it sends is not encrypted",
     ),
   );
   assert.equal(await Deno.readTextFile(network.twins), before);
@@ -90,15 +90,19 @@ Deno.test("rmb-peer --no-update only warns where the twin publishes something el
 
 Deno.test("rmb-peer fails for a key that no twin has, and says what to check", async () => {
   await using network = await Network.create([ALICE]);
-  const hint = "register it, or check the secret and --key-type";
+  const { address } = keypairOf(CAROL);
   assert.equal(
     await failure(network, CAROL),
-    `rmb-peer: No twin has the sr25519 account ${keypairOf(CAROL).address}: ${hint}`,
+    `rmb-peer: No twin has the sr25519 account ${address}: ` +
+      `add {"id":…,"account":"${address}"} to "${network.twins}", ` +
+      "or check the secret and --key-type",
   );
   const other: TestTwin = { ...ALICE, type: "ed25519" };
   assert.equal(
     await failure(network, other),
-    `rmb-peer: No twin has the ed25519 account ${keypairOf(other).address}: ${hint}`,
+    `rmb-peer: No twin has the ed25519 account ${keypairOf(other).address}, ` +
+      `but twin 7 has the sr25519 account of this secret, ${keypairOf(ALICE).address}: ` +
+      "use --key-type sr25519",
   );
 });
 
@@ -149,7 +153,8 @@ Deno.test("a secret with a derivation path works without encryption, with a warn
       })),
     }),
   );
-  await network.startGateway(ALICE, aliceRedis, relay);
+  const aliceGateway = await network.startGateway(ALICE, aliceRedis, relay);
+  await aliceGateway.line(/twin 7 now publishes/);
   const gateway = await network.startGateway(DAVE, daveRedis, relay);
   await gateway.line(
     /\[WRN\].*this secret has no encryption key \(a derivation path or a password\)/,
@@ -176,6 +181,7 @@ Deno.test("secrets and the password of Redis are in no line of any log", async (
   const lines: string[] = [];
   const options = { args: ["-d", "-d"], onLine: (line: string) => void lines.push(line) };
   const relay = await network.startRelay(options);
+  await publish(network, relay, [ALICE, BOB]);
   const redis = await network.startRedis();
   const password = "pass-w0rd";
   await using alice = await LocalProgram.connect(redis.url);

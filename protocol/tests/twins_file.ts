@@ -2,9 +2,12 @@
 import { configure, type LogRecord, reset } from "@logtape/logtape";
 import assert from "node:assert/strict";
 import type { FileRegistry } from "../file_registry.ts";
+import { Keypair } from "../keys.ts";
 
 export const ALICE = "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY";
 export const BOB = "0x8eaf04151687736326c9fea17e25fc5287613693c912909cb226aa4794f26a48";
+/** BOB's key pair. */
+export const bob = Keypair.fromSecret("//Bob");
 const PK = `0x02${"11".repeat(32)}`;
 
 export const TWINS: readonly Record<string, unknown>[] = [

@@ -1,7 +1,7 @@
 import { RegistryError, type Twin, type TwinRegistry } from "@rmb/protocol";
 
 /** A registry that knows what it is told, and fails when it is told to. */
-export class MemoryRegistry implements TwinRegistry {
+export class MemoryRegistry implements Pick<TwinRegistry, "twin"> {
   /** Whether it can't be asked. */
   failing = false;
   readonly #twins = new Map<number, Twin>();
@@ -15,20 +15,5 @@ export class MemoryRegistry implements TwinRegistry {
   twin(id: number): Promise<Twin | undefined> {
     if (this.failing) return Promise.reject(new RegistryError("Cannot ask: told so"));
     return Promise.resolve(this.#twins.get(id));
-  }
-
-  /** Not used by relays. */
-  twinIdByAccount(): Promise<number | undefined> {
-    return Promise.reject(new Error("not used by relays"));
-  }
-
-  /** Not used by relays. */
-  updateTwin(): Promise<void> {
-    return Promise.reject(new Error("not used by relays"));
-  }
-
-  /** Nothing to be done. */
-  [Symbol.asyncDispose](): Promise<void> {
-    return Promise.resolve();
   }
 }

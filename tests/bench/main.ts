@@ -2,7 +2,7 @@
  * Measures the relay, each thing beside the least that anyone could do it with, in turns so that all have
  * the same machine. Linux only: CPU time and memory are read from /proc. Prints Markdown.
  *
- *     deno task bench                          all of it: about 7 minutes
+ *     deno task bench                          all of it: about 10 minutes
  *     deno task bench forwarding idle          some of it
  *     deno task bench redis --redis URL        with a Redis that runs already
  */
@@ -12,6 +12,7 @@ import { benchForwarding } from "./forwarding.ts";
 import { benchGateway } from "./gateway.ts";
 import { benchIdle } from "./idle.ts";
 import { benchRedis } from "./redis.ts";
+import { benchStartup } from "./startup.ts";
 import { benchSqlite } from "./storing.ts";
 
 const args = [...Deno.args];
@@ -26,6 +27,7 @@ const benchmarks: Readonly<Record<string, () => Promise<void>>> = {
   gateway: benchGateway,
   idle: benchIdle,
   cryptography: benchCryptography,
+  startup: benchStartup,
 };
 
 const names = args.length > 0 ? args : Object.keys(benchmarks);

@@ -2,9 +2,17 @@
  * The main job, for real: two gateways and a relay, each with what it needs in processes of its own,
  * carry a request and its answer, and then a request to a twin that is away.
  *
- *     deno task demo
+ *     deno task demo              with identities in a file
+ *     deno task demo --chain      with identities on a chain, published by transactions
  */
-import { ALICE, BOB, Network, type TestRedis } from "../fixtures/network.ts";
+import {
+  ALICE,
+  BOB,
+  Network,
+  type TestRedis,
+  type TestRelay,
+  type TestTwin,
+} from "../fixtures/network.ts";
 import type { Program } from "../fixtures/program.ts";
 
 const start = performance.now();
@@ -47,16 +55,29 @@ async function call(network: Network, redis: TestRedis, ...numbers: number[]): P
   return await startLocal(network, "caller", "caller.ts", args, /request/);
 }
 
+/** Starts a twin's gateway, and waits until others can know its relay and encryption key. */
+async function startGateway(
+  network: Network,
+  twin: TestTwin,
+  redis: TestRedis,
+  relay: TestRelay,
+): Promise<Program> {
+  const options = { onLine: follow(`gateway ${twin.id}`) };
+  const gateway = await network.startGateway(twin, redis, relay, options);
+  await gateway.line(/now publishes/);
+  return gateway;
+}
+
 async function demo(network: Network): Promise<void> {
   step(`Start: two Redis, a relay, a gateway for twin ${ALICE.id} and one for twin ${BOB.id}`);
   const aliceRedis = await network.startRedis();
   const bobRedis = await network.startRedis();
   say("redis", `${aliceRedis.url} for twin ${ALICE.id}, ${bobRedis.url} for twin ${BOB.id}`);
   const relay = await network.startRelay({ args: ["-dd"], onLine: follow("relay") });
-  await network.startGateway(ALICE, aliceRedis, relay, { onLine: follow("gateway 7") });
-  const bobGateway = await network.startGateway(BOB, bobRedis, relay, {
-    onLine: follow("gateway 9"),
-  });
+  const [, bobGateway] = await Promise.all([
+    startGateway(network, ALICE, aliceRedis, relay),
+    startGateway(network, BOB, bobRedis, relay),
+  ]);
   await startLocal(network, "service", "service.ts", [bobRedis.url], /waiting/);
 
   step("A request crosses: readable for caller and service, unreadable for the relay");
@@ -76,7 +97,10 @@ async function demo(network: Network): Promise<void> {
   step("Done: everything is stopped and removed");
 }
 
-const network = await Network.create([ALICE, BOB]);
+const network = await Network.create(
+  [ALICE, BOB],
+  Deno.args.includes("--chain") ? { blockTime: 1000, onLine: follow("chain") } : undefined,
+);
 for (const signal of ["SIGINT", "SIGTERM"] as const) {
   Deno.addSignalListener(signal, async () => {
     await network[Symbol.asyncDispose]();

@@ -1,0 +1,92 @@
+import { getLogger } from "@logtape/logtape";
+import {
+  type EncryptionKeypair,
+  formatHex,
+  type Keypair,
+  sameRelayDomains,
+  type TwinRegistry,
+} from "@rmb/protocol";
+import { sameKey } from "./identity.ts";
+
+const logger = getLogger(["rmb", "peer"]);
+
+/** Shortest and longest wait before another attempt, in milliseconds; waits double between them. */
+const RETRY = [60_000, 3_600_000] as const;
+
+/** What a twin is to publish, and where. */
+export interface Publication {
+  /** Id of the twin. */
+  readonly id: number;
+  readonly keypair: Keypair;
+  readonly encryption: EncryptionKeypair | undefined;
+  readonly registry: Pick<TwinRegistry, "twin" | "updateTwin">;
+  /** Domains of its relays; without any, those that are published stay. */
+  readonly domains: readonly string[];
+  /** Whether to publish what differs, or only to warn of it. */
+  readonly update: boolean;
+  /** Shortest and longest wait before another attempt, in milliseconds. Default: 1 min, 1 h. */
+  readonly retry?: readonly [shortest: number, longest: number];
+}
+
+/**
+ * Publishes a twin's relay and encryption key if the registry has others. A failure is logged with its
+ * reason, and it is tried again until it is done or not wanted any more.
+ *
+ * @param stop Ends it: an update under way is the registry's, and is not waited for.
+ */
+export async function publish(
+  { id, keypair, encryption, registry, domains, update, retry = RETRY }: Publication,
+  stop: AbortSignal,
+): Promise<void> {
+  const pk = encryption?.publicKey;
+  const [shortest, longest] = retry;
+  for (let wait = shortest; !stop.aborted; wait = Math.min(2 * wait, longest)) {
+    let what = "its relay and encryption key";
+    let consequence = "";
+    try {
+      const twin = await registry.twin(id);
+      const relays = domains.length > 0 ? domains : twin?.relays ?? [];
+      const known = twin !== undefined && sameKey(twin.pk, pk);
+      if (known && sameRelayDomains(twin.relays, relays)) return;
+      what = `relay ${relays.join(", ") || "none"} and encryption key ${
+        pk ? formatHex(pk) : "none"
+      }`;
+      if (!known && pk !== undefined) consequence = ", and what it sends is not encrypted";
+      if (!update) {
+        return logger.warn(
+          "twin {id} does not publish {what}: others may not reach it{consequence}",
+          { id, what, consequence },
+        );
+      }
+      await registry.updateTwin(keypair, { relays, pk });
+      return logger.info("twin {id} now publishes {what}", { id, what });
+    } catch (error) {
+      if (stop.aborted) return;
+      logger.error(
+        "twin {id} can't publish {what}: {reason}; others may not reach it{consequence}; " +
+          "next attempt in {seconds} s",
+        {
+          id,
+          what,
+          reason: error instanceof Error ? error.message : String(error),
+          consequence,
+          seconds: wait / 1000,
+        },
+      );
+    }
+    await pause(wait, stop);
+  }
+}
+
+/** Waits, in milliseconds, or until it is told to stop. */
+function pause(time: number, stop: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const end = () => {
+      clearTimeout(timer);
+      stop.removeEventListener("abort", end);
+      resolve();
+    };
+    const timer = setTimeout(end, time);
+    stop.addEventListener("abort", end);
+  });
+}
