@@ -26,7 +26,13 @@ testOnChain("a method that hangs is never answered, others are", async ({ devnet
 testOnChain(
   "a node that hangs takes connections and does nothing with them",
   async ({ devnet, client }) => {
+    const heads: number[] = [];
+    await client.api.rpc.chain.subscribeNewHeads(({ number }) =>
+      void heads.push(number.toNumber())
+    );
+    await until(() => heads.length === 1, "the present head");
     await devnet.faults({ hang: true });
+    await devnet.produce();
     const call = client.raw("system_chainType");
     call.catch(() => {});
     const socket = new WebSocket(devnet.url);
@@ -35,6 +41,7 @@ testOnChain(
     await until(async () => await devnet.calls("system_chainType") === 1, "the call");
     assert.equal(await isPending(call), true);
     assert.equal(opened, false);
+    assert.deepEqual(heads, [0]);
     await using other = await ChainClient.connect(devnet.urls[1]!);
     assert.equal(await other.raw("system_chainType"), "Development");
     await devnet.faults({ refuse: true });
@@ -98,6 +105,8 @@ testOnChain("what can't be done is refused with the reason", async ({ devnet }) 
   await assert.rejects(devnet.setTwin({ id: 70, relay: "a" }), /no twin 70/);
   await assert.rejects(devnet.faults({ slow: 1 }, 1), /no node 1/);
   await assert.rejects(devnet.faults({ slow: "x" } as never), /"slow"/);
+  await assert.rejects(devnet.faults({ hang: ["no_method"] }), /"hang"/);
+  await assert.rejects(devnet.setTwin({ id: 1, relay: 7 } as never), /"relay"/);
   await assert.rejects(devnet.faults({ slwo: 1 } as never), /slwo/);
   await assert.rejects(devnet.control({ do: "fly" } as never), /fly/);
 });

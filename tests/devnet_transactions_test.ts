@@ -179,7 +179,6 @@ testOnChain("transactions held back, dropped, and not finalised", async ({ devne
   await stuck.reached("inBlock");
   assert.equal((await devnet.status()).finalized.number, 0);
   await devnet.finality(true);
-  await devnet.produce();
   await stuck.reached("finalized");
 });
 

@@ -17,6 +17,7 @@ export const headerCodec = struct(
     digest,
   }),
 );
+/** A block's header. */
 export type Header = Value<typeof headerCodec>;
 
 /** A block of a chain. */

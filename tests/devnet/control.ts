@@ -5,6 +5,7 @@ import type { Faults, Node } from "./node.ts";
 import { storage as tfgrid } from "./pallets/tfgrid.ts";
 import type { Pool } from "./pool.ts";
 import type { Producer } from "./producer.ts";
+import { properName } from "./rpc.ts";
 
 /** Most blocks made at one request. */
 const MAX_BLOCKS = 10_000;
@@ -115,7 +116,7 @@ async function carryOut(request: ControlRequest, controlled: Controlled): Promis
       return setTransactions(request, pool);
     case "finality":
       chain.finalizes = check(request.on, "on", isBoolean);
-      return;
+      return chain.finalize();
     case "clock":
       producer.clockOffset = check(request.ahead, "ahead", Number.isInteger);
       return;
@@ -140,7 +141,7 @@ function integer(value: unknown, name: string, most: number): number {
 
 /** What each fault can be. */
 const faultChecks: { readonly [F in keyof Faults]: (value: unknown) => boolean } = {
-  hang: (value) => Array.isArray(value) || isBoolean(value),
+  hang: (value) => isBoolean(value) || Array.isArray(value) && value.every(isMethod),
   slow: isCount,
   silent: isBoolean,
   skip: isCount,
@@ -156,7 +157,7 @@ function checkFaults(faults: Readonly<Record<string, unknown>>): void {
 
 function setTransactions({ refuse, withhold, clear }: TransactionsRequest, pool: Pool): void {
   if (refuse !== undefined) {
-    pool.refusal = check(refuse, "refuse", (v) => v === null || typeof v === "string") ?? undefined;
+    pool.refusal = check(refuse, "refuse", (value) => value === null || isText(value)) ?? undefined;
   }
   if (withhold !== undefined) pool.withholds = check(withhold, "withhold", isBoolean);
   if (clear !== undefined) {
@@ -168,6 +169,14 @@ function setTransactions({ refuse, withhold, clear }: TransactionsRequest, pool:
 function check<T>(value: T, name: string, isRight: (value: unknown) => boolean): T {
   if (!isRight(value)) throw new FormatError(`"${name}" can't be ${JSON.stringify(value)}`);
   return value;
+}
+
+function isMethod(value: unknown): boolean {
+  return typeof value === "string" && properName(value) === value;
+}
+
+function isText(value: unknown): boolean {
+  return typeof value === "string";
 }
 
 function isBoolean(value: unknown): boolean {
@@ -188,6 +197,10 @@ function twinChange({ id, account, relay, pk }: TwinRequest, chain: Chain): Twin
   integer(id, "id", 2 ** 32 - 1);
   if (account === undefined && tfgrid.twins.get(chain.best.state!, id) === undefined) {
     throw new FormatError(`there is no twin ${id}: say its "account"`);
+  }
+  if (account !== undefined) check(account, "account", isText);
+  for (const [name, value] of Object.entries({ relay, pk })) {
+    check(value ?? "", name, isText);
   }
   return {
     id,

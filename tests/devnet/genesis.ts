@@ -3,6 +3,7 @@ import { type Block, makeBlock, stateRoot } from "./block.ts";
 import { storeTwin } from "./dispatch.ts";
 import { storage as balances } from "./pallets/balances.ts";
 import { storage as system } from "./pallets/system.ts";
+import { storage as tfgrid } from "./pallets/tfgrid.ts";
 import { State } from "./state.ts";
 
 /** Accounts of Substrate's development chains. */
@@ -57,11 +58,12 @@ export function parseGenesis(json: string): Genesis {
  */
 export function genesisBlock({ twins, balances: given = {} }: Genesis): Block {
   const state = new State();
-  for (const twin of twins) {
-    const { id, relay, pk } = twin;
+  for (const { id, account, relay, pk } of twins) {
     if (!Number.isInteger(id) || id < 1) throw new FormatError(`"${id}" is no id of a twin`);
     const key = parseHex(pk || "0x");
-    const account_id = parseAccount(twin.account);
+    const account_id = parseAccount(String(account));
+    const taken = tfgrid.twins.get(state, id) ?? tfgrid.twinIdByAccountId.get(state, account_id);
+    if (taken !== undefined) throw new FormatError(`twin ${id}, or its account, is there twice`);
     storeTwin(state, {
       id,
       account_id,

@@ -11,6 +11,7 @@ import type { Pool } from "./pool.ts";
 import { RpcError } from "./rpc_error.ts";
 import { metadata, version } from "./runtime.ts";
 import { bytes, decodeAll, list, option, u128, u32, u8 } from "./scale.ts";
+import type { State } from "./state.ts";
 import { accountId, digestItem, weight } from "./types.ts";
 
 /** What is asked about. */
@@ -61,7 +62,8 @@ function hashAt(number: unknown, chain: Chain): string | null {
   return chain.at(Number(value))?.hash ?? null;
 }
 
-function hex(value: Uint8Array | undefined): string | null {
+/** Bytes in hexadecimal, or what JSON has for nothing. */
+export function hexOrNull(value: Uint8Array | undefined): string | null {
   return value === undefined ? null : formatHex(value);
 }
 
@@ -88,17 +90,17 @@ const chainMethods: Readonly<Record<string, Method>> = {
 const stateMethods: Readonly<Record<string, Method>> = {
   state_getRuntimeVersion: (params, { chain }) => (params.state(0, chain), versionJson()),
   state_getMetadata: (params, { chain }) => (params.state(0, chain), formatHex(metadata)),
-  state_getStorage: (params, { chain }) => hex(params.state(1, chain).get(params.key(0))),
+  state_getStorage: (params, { chain }) => hexOrNull(params.state(1, chain).get(params.key(0))),
   state_getStorageHash(params, { chain }) {
     const value = params.state(1, chain).get(params.key(0));
-    return hex(value && blake2b(value, { dkLen: 32 }));
+    return hexOrNull(value && blake2b(value, { dkLen: 32 }));
   },
   state_getStorageSize(params, { chain }) {
     return params.state(1, chain).get(params.key(0))?.length ?? null;
   },
   state_queryStorageAt(params, { chain }) {
     const state = params.state(1, chain);
-    const changes = params.keys(0).map((key) => [key, hex(state.get(key))]);
+    const changes = params.keys(0).map((key) => [key, hexOrNull(state.get(key))]);
     return [{ block: params.hash(1) ?? chain.best.hash, changes }];
   },
   state_getKeysPaged(params, { chain }) {
@@ -134,7 +136,7 @@ const stateMethods: Readonly<Record<string, Method>> = {
 const runtimeCalls: Readonly<
   Record<
     string,
-    (data: Uint8Array, subject: Subject, state: ReturnType<Params["state"]>) => Uint8Array
+    (data: Uint8Array, subject: Subject, state: State) => Uint8Array
   >
 > = {
   Core_version: () => runtimeVersion.encode(version),

@@ -1,3 +1,4 @@
+import { RmbError } from "@rmb/protocol";
 import type { Chain, ChainListener, Import } from "./chain.ts";
 import type { Pool } from "./pool.ts";
 import { properName, RpcClient } from "./rpc.ts";
@@ -11,7 +12,10 @@ const MAX_REQUEST = 15 * 1024 * 1024;
 
 /** What is wrong with a node. */
 export interface Faults {
-  /** Takes requests and never answers them: those for these methods, or all, new connections included. */
+  /**
+   * Takes requests and never answers them: those for these methods; or all, as if it was stopped: then it
+   * announces nothing either, and new connections stay half open.
+   */
   hang: boolean | readonly string[];
   /** Answers so much later, in milliseconds. */
   slow: number;
@@ -47,7 +51,7 @@ export class Node {
   /**
    * Starts a node.
    *
-   * @throws {Error} if it can't listen on that address.
+   * @throws {RmbError} if it can't listen on that address.
    */
   constructor(chain: Chain, pool: Pool, address: { hostname: string; port: number }) {
     this.#source = {
@@ -61,7 +65,7 @@ export class Node {
     chain.listen({
       imported: (event) => this.#announce(event),
       finalized: (block) => {
-        if (this.#faults.silent || this.#faults.skip > 0) return;
+        if (this.#isSilent || this.#faults.skip > 0) return;
         for (const { finalized } of this.#listeners) finalized?.(block);
       },
     });
@@ -104,15 +108,25 @@ export class Node {
     return this.#clients.size;
   }
 
+  get #isSilent(): boolean {
+    return this.#faults.silent || this.#faults.hang === true;
+  }
+
   #serve({ hostname, port }: { hostname: string; port: number }): Deno.HttpServer<Deno.NetAddr> {
-    return Deno.serve(
-      { hostname, port, signal: this.#stop.signal, onListen: () => {} },
-      (request) => this.#respond(request),
-    );
+    const { signal } = this.#stop;
+    try {
+      return Deno.serve({ hostname, port, signal, onListen: () => {} }, (request) => {
+        return this.#respond(request);
+      });
+    } catch (cause) {
+      throw new RmbError(`Cannot listen on ${hostname}:${port}: ${(cause as Error).message}`, {
+        cause,
+      });
+    }
   }
 
   #announce(event: Import): void {
-    if (this.#faults.silent) return;
+    if (this.#isSilent) return;
     if (this.#faults.skip > 0) {
       this.#faults.skip--;
       return;

@@ -117,7 +117,8 @@ export class Pool {
     for (const { transaction } of [...this.#waiting.values()]) {
       try {
         await checkTransaction(transaction, state, this.#genesis);
-      } catch {
+      } catch (error) {
+        if (!(error instanceof InvalidTransaction)) throw error;
         this.#remove(transaction.hash, "invalid");
       }
     }

@@ -1,9 +1,9 @@
+import { parseHex } from "@rmb/protocol";
 import type { Block } from "./block.ts";
 import type { Chain } from "./chain.ts";
 import { Execution, type TwinChange } from "./execution.ts";
 import { storage as system } from "./pallets/system.ts";
 import type { Pool } from "./pool.ts";
-import { parseHex } from "@rmb/protocol";
 import { checkTransaction, InvalidTransaction } from "./validity.ts";
 
 /** Most transactions in a block. */

@@ -23,8 +23,8 @@ import { StorageValue } from "./storage.ts";
 import { era, h256, multiAddress, multiSignature } from "./types.ts";
 
 /**
- * Which index each pallet has. They are not those of the real chain, and neither are those of events and
- * calls: a client must take them from the metadata.
+ * Which index each pallet has. They are not those of the real chain, and neither are those of
+ * TfgridModule's calls, events and errors: a client must take them from the metadata.
  */
 const INDEX = {
   System: 2,
@@ -34,6 +34,7 @@ const INDEX = {
   TransactionPayment: 30,
 } as const;
 
+/** All events. */
 export const runtimeEvent = variants<{
   System: Value<typeof system.event>;
   Balances: Value<typeof balances.event>;
@@ -45,8 +46,10 @@ export const runtimeEvent = variants<{
   TransactionPayment: [INDEX.TransactionPayment, unnamed(transactionPayment.event)],
   TfgridModule: [INDEX.TfgridModule, unnamed(tfgrid.event)],
 });
+/** An event. */
 export type RuntimeEvent = Value<typeof runtimeEvent>;
 
+/** All calls. */
 export const runtimeCall = variants<{
   System: Value<typeof system.call>;
   Balances: Value<typeof balances.call>;
@@ -58,9 +61,11 @@ export const runtimeCall = variants<{
   Timestamp: [INDEX.Timestamp, unnamed(timestamp.call)],
   TfgridModule: [INDEX.TfgridModule, unnamed(tfgrid.call)],
 });
+/** A call. */
 export type RuntimeCall = Value<typeof runtimeCall>;
 
 const eventRecord = system.eventRecord(runtimeEvent);
+/** An event, and what caused it. */
 export type EventRecord = Value<typeof eventRecord>;
 
 /** The events of the block. */

@@ -111,12 +111,18 @@ function small({ info, encode, decode }: Codec<bigint>): Codec<number> {
   };
 }
 
+/** 1 byte. */
 export const u8: Codec<number> = small(littleEndian("U8", 1));
+/** 2 bytes. */
 export const u16: Codec<number> = small(littleEndian("U16", 2));
+/** 4 bytes. */
 export const u32: Codec<number> = small(littleEndian("U32", 4));
+/** 8 bytes. */
 export const u64: Codec<bigint> = littleEndian("U64", 8);
+/** 16 bytes. */
 export const u128: Codec<bigint> = littleEndian("U128", 16);
 
+/** A byte that is 0 or 1. */
 export const bool: Codec<boolean> = {
   info: plain({ kind: "primitive", name: "Bool" }),
   encode: (value) => Uint8Array.of(value ? 1 : 0),
@@ -146,8 +152,11 @@ function compact(of: Codec<unknown>): Codec<bigint> {
   };
 }
 
+/** A u32 in as few bytes as it needs. */
 export const compactU32: Codec<number> = small(compact(u32));
+/** A u64 in as few bytes as it needs. */
 export const compactU64: Codec<bigint> = compact(u64);
+/** A u128 in as few bytes as it needs. */
 export const compactU128: Codec<bigint> = compact(u128);
 
 /** A list of values. */
@@ -164,12 +173,14 @@ export function list<T>(item: Codec<T>): Codec<readonly T[]> {
   };
 }
 
+/** Any number of bytes. */
 export const bytes: Codec<Uint8Array> = {
   info: plain({ kind: "sequence", item: u8.info }),
   encode: (value) => concat([compactU32.encode(value.length), value]),
   decode: (input) => input.take(compactU32.decode(input)),
 };
 
+/** UTF-8. */
 export const text: Codec<string> = {
   info: plain({ kind: "primitive", name: "Str" }),
   encode: (value) => bytes.encode(new TextEncoder().encode(value)),

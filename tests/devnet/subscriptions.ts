@@ -1,7 +1,6 @@
-import { formatHex } from "@rmb/protocol";
 import type { Block } from "./block.ts";
 import type { Chain, ChainListener } from "./chain.ts";
-import { headerJson, type Subject, versionJson } from "./methods.ts";
+import { headerJson, hexOrNull, type Subject, versionJson } from "./methods.ts";
 import type { Params } from "./params.ts";
 import { RpcError } from "./rpc_error.ts";
 
@@ -75,7 +74,7 @@ export const subscriptions: Readonly<Record<string, Subscription>> = {
       }
       const told = new Map<string, string | null>(params.keys(0).map((key) => [key, ""]));
       const tell = ({ hash, state }: Block) => {
-        const values = [...told.keys()].map((key) => [key, hex(state!.get(key))] as const);
+        const values = [...told.keys()].map((key) => [key, hexOrNull(state!.get(key))] as const);
         const changes = values.filter(([key, value]) => told.get(key) !== value);
         changes.forEach(([key, value]) => told.set(key, value));
         if (changes.length > 0) notify({ block: hash, changes });
@@ -93,7 +92,3 @@ export const subscriptions: Readonly<Record<string, Subscription>> = {
     },
   },
 };
-
-function hex(value: Uint8Array | undefined): string | null {
-  return value === undefined ? null : formatHex(value);
-}

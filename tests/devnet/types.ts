@@ -17,11 +17,14 @@ import {
   variants,
 } from "./scale.ts";
 
-/** What pallets have in common, as Substrate's crates name it. */
+// What pallets have in common, as Substrate's crates name it.
 
+/** An account: its public key. */
 export const accountId = struct("sp_core::crypto::AccountId32", unnamed(fixed(32)));
+/** A hash. */
 export const h256 = struct("primitive_types::H256", unnamed(fixed(32)));
 
+/** Whom a transaction is from, or for. */
 export const multiAddress = variants<{
   Id: Uint8Array;
   Index: number;
@@ -40,6 +43,7 @@ function signature(path: string, length: number): Codec<Uint8Array> {
   return struct(path, unnamed(fixed(length)));
 }
 
+/** A signature by a key of any kind. */
 export const multiSignature = variants<{
   Ed25519: Uint8Array;
   Sr25519: Uint8Array;
@@ -60,6 +64,7 @@ export const era = variants<Record<string, number | undefined>>(
   { Immortal: [0, nothing as Case<number | undefined>[1]], ...mortal },
 );
 
+/** How heavy a call is: picoseconds of computing, bytes of proof. */
 export const weight = struct(
   "sp_weights::weight_v2::Weight",
   named({ ref_time: compactU64, proof_size: compactU64 }),
@@ -75,10 +80,12 @@ const pays = variants<{ Yes: undefined; No: undefined }>(
   { Yes: [0, nothing], No: [1, nothing] },
 );
 
+/** How a call is dealt with. */
 export const dispatchInfo = struct(
   "frame_support::dispatch::DispatchInfo",
   named({ weight, class: dispatchClass, pays_fee: pays }),
 );
+/** A value of it. */
 export type DispatchInfo = Value<typeof dispatchInfo>;
 
 const tokenError = simple("sp_runtime::TokenError", [
@@ -101,6 +108,7 @@ const arithmeticError = simple("sp_arithmetic::ArithmeticError", [
 const transactionalError = simple("sp_runtime::TransactionalError", ["LimitReached", "NoLayer"]);
 const moduleError = struct("sp_runtime::ModuleError", named({ index: u8, error: fixed(4) }));
 
+/** Why a call failed. */
 export const dispatchError = variants<{
   Other: undefined;
   CannotLookup: undefined;
@@ -132,10 +140,12 @@ export const dispatchError = variants<{
   Unavailable: [12, nothing],
   RootNotAllowed: [13, nothing],
 });
+/** A value of it. */
 export type DispatchError = Value<typeof dispatchError>;
 
 const engineItem = several<readonly [Uint8Array, Uint8Array]>(fixed(4), bytes);
 
+/** What a header says besides. */
 export const digestItem = variants<{
   Other: Uint8Array;
   Consensus: readonly [Uint8Array, Uint8Array];
@@ -149,6 +159,7 @@ export const digestItem = variants<{
   PreRuntime: [6, engineItem],
   RuntimeEnvironmentUpdated: [8, nothing],
 });
+/** All that a header says besides. */
 export const digest = struct(
   "sp_runtime::generic::digest::Digest",
   named({ logs: list(digestItem) }),

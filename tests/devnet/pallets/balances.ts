@@ -15,6 +15,7 @@ import { accountId, multiAddress, simple } from "../types.ts";
 /** The least that an account can have, as on the real chain: 500 units of 10^-7 TFT. */
 export const EXISTENTIAL_DEPOSIT = 500n;
 
+/** The events of the pallet. */
 export const event = variants<{
   Endowed: { account: Uint8Array; free_balance: bigint };
   Transfer: { from: Uint8Array; to: Uint8Array; amount: bigint };
@@ -27,6 +28,7 @@ export const event = variants<{
   Withdraw: [8, named({ who: accountId, amount: u128 }), "Something was taken from an account."],
 }, { T: undefined, I: undefined });
 
+/** The calls of the pallet. */
 export const call = variants<{
   transfer_keep_alive: { dest: Value<typeof multiAddress>; value: bigint };
 }>("pallet_balances::pallet::Call", {
@@ -37,6 +39,7 @@ export const call = variants<{
   ],
 }, { T: undefined, I: undefined });
 
+/** The errors of the pallet. */
 export const error = simple("pallet_balances::pallet::Error", [
   "VestingBalance",
   "LiquidityRestrictions",
@@ -61,12 +64,14 @@ function byAccount<T>(name: string, item: Codec<T>, docs: string) {
   return new StorageMap("Balances", name, "Blake2_128Concat", accountId, list(item), docs, []);
 }
 
+/** The storage of the pallet. */
 export const storage = {
   totalIssuance: new StorageValue("Balances", "TotalIssuance", u128, 0n, "All there is."),
   locks: byAccount("Locks", lock, "What of a balance cannot be used."),
   reserves: byAccount("Reserves", reserve, "What of a balance is set aside."),
 };
 
+/** The constants of the pallet. */
 export const constants = [
   { name: "ExistentialDeposit", codec: u128, value: EXISTENTIAL_DEPOSIT },
 ];

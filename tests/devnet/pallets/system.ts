@@ -33,8 +33,7 @@ const accountInfo = struct(
   named({ nonce: u32, consumers: u32, providers: u32, sufficients: u32, data: accountData }),
   { Nonce: u32, AccountData: accountData },
 );
-export type AccountInfo = Value<typeof accountInfo>;
-
+/** What a runtime says of its version. */
 export const runtimeVersion = struct(
   "sp_version::RuntimeVersion",
   named({
@@ -49,6 +48,7 @@ export const runtimeVersion = struct(
   }),
 );
 
+/** The events of the pallet. */
 export const event = variants<{
   ExtrinsicSuccess: { dispatch_info: Value<typeof dispatchInfo> };
   ExtrinsicFailed: {
@@ -68,6 +68,7 @@ export const event = variants<{
   Remarked: [5, named({ sender: accountId, hash: h256 }), "A remark was made."],
 }, { T: undefined });
 
+/** The calls of the pallet. */
 export const call = variants<{
   remark: { remark: Uint8Array };
   remark_with_event: { remark: Uint8Array };
@@ -76,8 +77,10 @@ export const call = variants<{
   remark_with_event: [7, named({ remark: bytes }), "Make a remark and tell of it."],
 }, { T: undefined });
 
+/** The errors of the pallet. */
 export const error = simple("frame_system::pallet::Error", ["InvalidSpecName", "CallFiltered"]);
 
+/** What caused an event. */
 export const phase = variants<{
   ApplyExtrinsic: number;
   Finalization: undefined;
@@ -87,6 +90,7 @@ export const phase = variants<{
   Finalization: [1, nothing],
   Initialization: [2, nothing],
 });
+/** A value of it. */
 export type Phase = Value<typeof phase>;
 
 /** The type of an event with what caused it. */

@@ -12,8 +12,9 @@ import {
 import { StorageMap, StorageValue } from "../storage.ts";
 import { accountId, simple } from "../types.ts";
 
-/** Most bytes that a twin's relays, and its key, can have. */
+/** Most bytes that a twin's relays can have. */
 export const MAX_RELAY = 1024;
+/** Most bytes that its key can have. */
 export const MAX_PK = 128;
 
 const entityProof = struct(
@@ -38,8 +39,10 @@ const twin = struct(
   }),
   { AccountId: accountId },
 );
+/** A twin as the chain has it. */
 export type ChainTwin = Value<typeof twin>;
 
+/** The events of the pallet. */
 export const event = variants<{ TwinStored: ChainTwin; TwinUpdated: ChainTwin }>(
   "pallet_tfgrid::pallet::Event",
   { TwinStored: [3, unnamed(twin)], TwinUpdated: [4, unnamed(twin)] },
@@ -49,6 +52,7 @@ export const event = variants<{ TwinStored: ChainTwin; TwinUpdated: ChainTwin }>
 const published = named({ relay: option(bounded), pk: option(bounded) });
 type Published = { relay: Uint8Array | undefined; pk: Uint8Array | undefined };
 
+/** The calls of the pallet. */
 export const call = variants<{ create_twin: Published; update_twin: Published }>(
   "pallet_tfgrid::pallet::Call",
   {
@@ -69,9 +73,12 @@ export const errors = [
   "RelayTooLong",
   "InvalidRelay",
 ] as const;
+/** The name of such an error. */
 export type TfgridError = typeof errors[number];
+/** The same as a type. */
 export const error = simple("pallet_tfgrid::pallet::Error", errors);
 
+/** The storage of the pallet. */
 export const storage = {
   twins: new StorageMap("TfgridModule", "Twins", "Blake2_128Concat", u32, twin, "Twins by id."),
   twinIdByAccountId: new StorageMap(

@@ -11,6 +11,7 @@ export function feeOf(length: number): bigint {
   return BASE_FEE + BYTE_FEE * BigInt(length);
 }
 
+/** The events of the pallet. */
 export const event = variants<{
   TransactionFeePaid: { who: Uint8Array; actual_fee: bigint; tip: bigint };
 }>("pallet_transaction_payment::pallet::Event", {
@@ -23,6 +24,7 @@ export const event = variants<{
 
 const multiplier = struct("sp_arithmetic::fixed_point::FixedU128", unnamed(u128));
 
+/** The storage of the pallet. */
 export const storage = {
   nextFeeMultiplier: new StorageValue(
     "TransactionPayment",
@@ -33,4 +35,5 @@ export const storage = {
   ),
 };
 
+/** The constants of the pallet. */
 export const constants = [{ name: "OperationalFeeMultiplier", codec: u8, value: 5 }];
