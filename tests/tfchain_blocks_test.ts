@@ -8,16 +8,23 @@ import { lastingDevnet, relayOf, seen, setRelay } from "./fixtures/tfchain.ts";
 /** Calls that a look-up makes. */
 const LOOK_UP = "state_getStorage";
 
+/** Starts a chain with these twins. */
+async function startWith(twins: { id: number; account: string }[]): Promise<Devnet> {
+  const path = await Deno.makeTempFile({ prefix: "rmb-" });
+  await Deno.writeTextFile(path, JSON.stringify({ twins }));
+  try {
+    return await Devnet.start({ twins: path });
+  } finally {
+    await Deno.remove(path);
+  }
+}
+
 Deno.test("1,000 look-ups of 100 twins at once cost at most 100 calls, and none later", async () => {
   const twins = Array.from({ length: 100 }, (_, i) => ({
     id: i + 1,
     account: formatHex(new Uint8Array(32).fill(i + 1)),
   }));
-  const folder = await Deno.makeTempDir({ prefix: "rmb-" });
-  const path = `${folder}/twins.json`;
-  await Deno.writeTextFile(path, JSON.stringify({ twins }));
-  await using devnet = await Devnet.start({ twins: path });
-  await Deno.remove(folder, { recursive: true });
+  await using devnet = await startWith(twins);
   await using registry = await TfchainRegistry.connect({ urls: devnet.urls });
   const before = await devnet.calls(LOOK_UP);
   const lookUp = () => Array.from({ length: 1000 }, (_, i) => registry.twin(i % 100 + 1));
@@ -134,7 +141,7 @@ Deno.test("a branch that began before what was seen: all twins are looked up ane
   assert.equal(registry.statistics().cacheFlushes, 1);
 });
 
-Deno.test("another chain at the same URL: all twins are looked up anew", async () => {
+Deno.test("a chain that has begun anew: nothing of the one before stays", async () => {
   await using devnet = await Devnet.start();
   await using registry = await TfchainRegistry.connect({ urls: devnet.urls });
   await seen(registry, await setRelay(devnet, 1, "first.test"));
@@ -146,6 +153,17 @@ Deno.test("another chain at the same URL: all twins are looked up anew", async (
   assert.equal(await relayOf(registry, 1), "");
   await seen(registry, await setRelay(devnet, 1, "second.test"));
   assert.equal(await relayOf(registry, 1), "second.test");
+});
+
+Deno.test("a node of another chain: all twins are looked up anew", async () => {
+  await using devnet = await Devnet.start();
+  await using other = await startWith([{ id: 1, account: formatHex(new Uint8Array(32).fill(9)) }]);
+  await using registry = await TfchainRegistry.connect({ urls: [devnet.url, other.url] });
+  assert.equal((await registry.twin(2))?.id, 2);
+  await devnet.kill();
+  await until(() => registry.statistics().cacheFlushes === 1, "the other chain being noticed");
+  assert.deepEqual((await registry.twin(1))?.account, new Uint8Array(32).fill(9));
+  assert.equal(await registry.twin(2), undefined);
 });
 
 Deno.test("a node that lags behind the one before: nothing stays old", async () => {

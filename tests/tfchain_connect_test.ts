@@ -116,3 +116,14 @@ Deno.test("connecting says so in one line, and nothing is printed", async () => 
   }
   assert.deepEqual(printed, []);
 });
+
+Deno.test("nobody loads @polkadot/api who does not use a chain", async () => {
+  for (const [entry, loads] of [["@rmb/protocol", false], ["@rmb/protocol/tfchain", true]]) {
+    const program = `import "${entry}"; console.log("__polkadotjs" in globalThis)`;
+    const { stdout } = await new Deno.Command(Deno.execPath(), {
+      args: ["eval", "--quiet", program],
+      env: { NO_COLOR: "1" },
+    }).output();
+    assert.equal(new TextDecoder().decode(stdout), `${loads}\n`);
+  }
+});

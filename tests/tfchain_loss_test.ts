@@ -4,7 +4,7 @@ import { TfchainRegistry } from "@rmb/protocol/tfchain";
 import { captureLog } from "../protocol/tests/twins_file.ts";
 import { until } from "./fixtures/deadline.ts";
 import { Devnet } from "./fixtures/devnet.ts";
-import { lastingDevnet, relayOf, seen, setRelay } from "./fixtures/tfchain.ts";
+import { lastingDevnet, longLived, relayOf, seen, setRelay } from "./fixtures/tfchain.ts";
 
 /** Waits until a registry is connected to a node. */
 function connectedTo(devnet: Devnet, node: number): Promise<void> {
@@ -165,10 +165,3 @@ Deno.test("a hundred losses leave nothing behind", async () => {
   );
   // The sanitizers see that no timer or socket is left.
 });
-
-/** Has every connection seem an hour old when it is lost. */
-function longLived(): Disposable {
-  let hours = 0;
-  performance.now = () => ++hours * 3_600_000;
-  return { [Symbol.dispose]: () => void Reflect.deleteProperty(performance, "now") };
-}
