@@ -62,7 +62,7 @@ async function advice(
   place: RegistryPlace,
 ): Promise<string> {
   const { type, publicKey, address } = other();
-  const twin = await registry.twinIdByAccount(publicKey);
+  const twin = await registry.twinIdByAccount(publicKey).catch(() => undefined);
   if (twin !== undefined) {
     return `, but twin ${twin} has the ${type} account of this secret, ${address}: ` +
       `use --key-type ${type}`;

@@ -85,9 +85,7 @@ export async function openRegistry(
   stop: AbortSignal,
   catchUpThreshold: number = CATCH_UP_THRESHOLD,
 ): Promise<TwinRegistry> {
-  if ("twins" in place) {
-    return await FileRegistry.open(place.twins);
-  }
+  if ("twins" in place) return await FileRegistry.open(place.twins);
   const { TfchainRegistry } = await import("./tfchain/mod.ts");
   return await TfchainRegistry.connect({ urls: place.substrate, catchUpThreshold, signal: stop });
 }
