@@ -110,8 +110,10 @@ export class Inbound {
     const dot = command.indexOf(".");
     const plugin = this.#plugins.find(({ name }) => dot >= 0 && name === command.slice(0, dot));
     if (plugin !== undefined) {
-      const answer = await plugin.answer(command.slice(dot + 1), payloadOf(envelope), source);
+      const asked = { uid: envelope.uid, payload: payloadOf(envelope), source };
+      const answer = await plugin.answer(command.slice(dot + 1), asked);
       if (answer === undefined) throw new CodedError(ErrorCode.none, `no such command: ${command}`);
+      if (answer === null) return;
       return await this.#answer(envelope, source, {
         message: { case: "response", value: {} },
         payload: { case: "plain", value: answer.payload },
