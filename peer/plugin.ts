@@ -40,9 +40,10 @@ export interface Plugin {
    * where a restart finds it, or be answered.
    *
    * @param command The command behind the dot.
+   * @param uid A UUID that the gateway made for it: the same when it is given again after a crash.
    * @returns False if it should go out like any other.
    */
-  take?(command: string, request: LocalRequest): boolean | Promise<boolean>;
+  take?(command: string, request: LocalRequest, uid: string): boolean | Promise<boolean>;
   /** Starts it, before messages flow; resumes what the last stop interrupted. */
   start?(host: PluginHost): void | Promise<void>;
   /** Stops it: it calls its host no more when this has resolved. */
@@ -61,7 +62,7 @@ export interface PluginCallOptions {
   readonly signal?: AbortSignal;
 }
 
-/** What a gateway does for its plugins. */
+/** What a gateway does for its plugins. Requests are sent in the order in which it is told to. */
 export interface PluginHost {
   /**
    * Sends a request of the gateway's own, and waits for its answer. Only one call at a time may wait
