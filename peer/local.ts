@@ -4,6 +4,7 @@
  */
 import { FormatError, formatSession, MAX_TWIN_ID, parseSession, type Session } from "@rmb/protocol";
 import { base64 } from "@scure/base";
+import { anyText, isWholeNumber, type Json, optionalText, parseObject, text } from "./json.ts";
 
 /** Version of this interface: `ver` of every message. */
 const VERSION = 1;
@@ -176,49 +177,8 @@ export function formatRemoteResponse(response: RemoteResponse): string {
   });
 }
 
-type Json = Readonly<Record<string, unknown>>;
-
-const utf8 = new TextDecoder("utf-8", { fatal: true });
-
-function parseObject(bytes: Uint8Array): Json {
-  let value: unknown;
-  try {
-    value = JSON.parse(utf8.decode(bytes));
-  } catch (cause) {
-    throw new FormatError("it is not JSON", { cause });
-  }
-  if (typeof value !== "object" || value === null || Array.isArray(value)) {
-    throw new FormatError("it is not a JSON object");
-  }
-  return value as Json;
-}
-
 function checkVersion({ ver }: Json): void {
   if (ver !== VERSION) throw new FormatError(`"ver" must be ${VERSION}`);
-}
-
-function anyText(json: Json, member: string): string {
-  const value = json[member];
-  if (typeof value !== "string") throw new FormatError(`"${member}" must be text`);
-  return value;
-}
-
-function text(json: Json, member: string): string {
-  const value = anyText(json, member);
-  if (value === "") throw new FormatError(`"${member}" must be text, not empty`);
-  return value;
-}
-
-function optionalText(json: Json, member: string): string | undefined {
-  const value = json[member] ?? undefined;
-  if (value !== undefined && typeof value !== "string") {
-    throw new FormatError(`"${member}" must be text, null or absent`);
-  }
-  return value;
-}
-
-function isWholeNumber(value: unknown, largest: number): value is number {
-  return Number.isInteger(value) && (value as number) >= 0 && (value as number) <= largest;
 }
 
 function wholeNumber(json: Json, member: string): number {
