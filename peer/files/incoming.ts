@@ -8,6 +8,7 @@ import { checkRoom, type FileLimits, type HeldFile } from "./limits.ts";
 import {
   formatAcknowledgement,
   formatJson,
+  JSON_SCHEMA,
   parseEnding,
   parseOffer,
   parseTarget,
@@ -17,8 +18,6 @@ import { openFolder, readRecords, removeFile, statFile } from "./storage.ts";
 
 const logger = getLogger(["rmb", "peer", "files"]);
 
-/** What answers are, and what a complete file's command gets. */
-export const JSON_SCHEMA = "application/json";
 /** Time between looks for what to clean up, in milliseconds. */
 const SWEEP_INTERVAL = 60_000;
 /** Time after which an upload that nothing is heard of is removed; its sender gives up long before. */

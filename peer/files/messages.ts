@@ -2,6 +2,8 @@
 import { FormatError } from "@rmb/protocol";
 import { isWholeNumber, type Json, optionalText, parseObject, text } from "../json.ts";
 
+/** What all payloads are but chunks. */
+export const JSON_SCHEMA = "application/json";
 /** Bytes of a file in one message, as the reference has it. */
 export const CHUNK_SIZE = 512 * 1024;
 /** Longest JSON that is read, in bytes: a path and a name fit many times. */
