@@ -113,7 +113,7 @@ export class Incoming {
       if (acknowledge !== (typeof part === "number")) {
         throw new CodedError(ErrorCode.none, "chunk is not in the form that was agreed on");
       }
-      const offset = part === "close" ? 0 : part ?? file.written;
+      const offset = typeof part === "number" ? part : file.written;
       if (offset + payload.length > size) {
         throw new CodedError(ErrorCode.none, `chunk goes beyond the ${size} bytes of the file`);
       }
