@@ -108,7 +108,7 @@ export function parseLocalRequest(bytes: Uint8Array): LocalRequest {
     tags: optionalText(json, "tag"),
     destinations: twins(json),
     connection: optionalText(json, "con"),
-    replyTo: anyText(json, "ret"),
+    replyTo: replyList(json),
     schema: optionalText(json, "shm"),
     timestamp: wholeNumber(json, "now"),
   };
@@ -139,15 +139,19 @@ export function replyAddress(
 ): Pick<LocalRequest, "replyTo" | "reference"> | undefined {
   try {
     const json = parseObject(bytes);
-    const { ret, ref } = json;
-    if (typeof ret !== "string" || ret === "") return undefined;
-    return { replyTo: ret, reference: typeof ref === "string" ? ref : undefined };
+    const { ref } = json;
+    const replyTo = replyList(json);
+    if (replyTo === "") return undefined;
+    return { replyTo, reference: typeof ref === "string" ? ref : undefined };
   } catch {
     return undefined;
   }
 }
 
-/** Writes a request for a local program. */
+/**
+ * Writes a request for a local program. Scripts in Redis find `exp` and `now` by what stands around
+ * them.
+ */
 export function formatRemoteRequest(request: RemoteRequest): string {
   return JSON.stringify({
     ver: VERSION,
@@ -176,6 +180,21 @@ export function formatRemoteResponse(response: RemoteResponse): string {
   });
 }
 
+/** Writes an error of the gateway itself for a local program. */
+export function formatOwnError(
+  { reference }: Pick<LocalRequest, "reference">,
+  error: LocalError,
+): string {
+  return formatRemoteResponse({
+    reference,
+    payload: new Uint8Array(),
+    source: undefined,
+    schema: undefined,
+    timestamp: 0,
+    error,
+  });
+}
+
 type Json = Readonly<Record<string, unknown>>;
 
 const utf8 = new TextDecoder("utf-8", { fatal: true });
@@ -201,6 +220,14 @@ function anyText(json: Json, member: string): string {
   const value = json[member];
   if (typeof value !== "string") throw new FormatError(`"${member}" must be text`);
   return value;
+}
+
+function replyList(json: Json): string {
+  const list = anyText(json, "ret");
+  if (list.startsWith("msgbus.") && isReserved(list.slice("msgbus.".length))) {
+    throw new FormatError(`"ret" must not be one of the gateway's own keys`);
+  }
+  return list;
 }
 
 function text(json: Json, member: string): string {

@@ -3,7 +3,10 @@
  *
  * @module
  */
+export { CodedError, ErrorCode } from "./codes.ts";
 export { Gateway, type GatewayOptions } from "./gateway.ts";
+export type { LocalError, LocalRequest } from "./local.ts";
+export type { CallOptions, Plugin, PluginAnswer, PluginHost } from "./plugin.ts";
 
 if (import.meta.main) {
   const { main } = await import("./main.ts");
