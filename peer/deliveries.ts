@@ -71,7 +71,7 @@ export class Deliveries {
 }
 
 /** What a request and its copies are known by. */
-export function knownBy({ source, uid }: Pick<RemoteRequest, "source" | "uid">): Uint8Array {
+function knownBy({ source, uid }: Pick<RemoteRequest, "source" | "uid">): Uint8Array {
   const text = new TextEncoder().encode(`${formatSession(source)}\n${uid}`);
   return sha256(text).subarray(0, KNOWN_BYTES);
 }

@@ -1,9 +1,16 @@
-import { type Session, unixNow } from "@rmb/protocol";
+import { formatSession, type Session, unixNow } from "@rmb/protocol";
 import type { Bus } from "./bus.ts";
 import { CodedError, ErrorCode } from "./codes.ts";
 import type { Deliveries } from "./deliveries.ts";
 import { formatRemoteResponse, type LocalError, type LocalRequest } from "./local.ts";
-import type { CallOptions, PluginAnswer, PluginHost } from "./plugin.ts";
+import {
+  type PluginAnswer,
+  type PluginCallOptions,
+  type PluginHost,
+  type PluginRequest,
+  RemoteError,
+} from "./plugin.ts";
+import { Lanes } from "./lanes.ts";
 import type { Sender } from "./sender.ts";
 
 /** Most calls that wait for their answers at once. */
@@ -24,6 +31,7 @@ export class Host implements PluginHost {
   readonly #bus: Bus;
   readonly #deliveries: Deliveries;
   readonly #calls = new Map<string, Call>();
+  readonly #lanes = new Lanes();
 
   /** Makes one. */
   constructor(sender: Sender, bus: Bus, deliveries: Deliveries) {
@@ -37,21 +45,21 @@ export class Host implements PluginHost {
     destination: Session,
     command: string,
     payload: Uint8Array,
-    { timeout, uid = crypto.randomUUID(), schema = "application/json", signal }: CallOptions,
+    options: PluginCallOptions,
   ): Promise<PluginAnswer> {
+    const { timeout, uid = crypto.randomUUID(), signal } = options;
     if (this.#calls.size >= MAX_CALLS || this.#calls.has(uid)) {
       throw new CodedError(ErrorCode.other, `${command} can't be called: too many calls wait`);
     }
     const { twin } = destination;
     const { promise, resolve, reject } = Promise.withResolvers<PluginAnswer>();
     const fail = (message: string) => reject(new CodedError(ErrorCode.other, message));
-    const late = () => fail(`twin ${twin} did not answer in time`);
     const abort = () => fail(`${command} was given up`);
-    const timer = setTimeout(late, timeout * 1000);
+    const timer = setTimeout(() => fail(`twin ${twin} did not answer in time`), timeout * 1000);
     signal?.addEventListener("abort", abort);
     if (signal?.aborted) abort();
     this.#calls.set(uid, { twin, resolve, reject });
-    this.#send(destination, uid, command, payload, timeout, schema).catch(reject);
+    this.send(destination, command, payload, { ...options, uid }).catch(reject);
     try {
       return await promise;
     } finally {
@@ -59,6 +67,32 @@ export class Host implements PluginHost {
       signal?.removeEventListener("abort", abort);
       this.#calls.delete(uid);
     }
+  }
+
+  /** See {@linkcode PluginHost.send}. */
+  async send(
+    destination: Session,
+    command: string,
+    payload: Uint8Array,
+    { timeout, uid = crypto.randomUUID(), schema = "application/json", signal }: PluginCallOptions,
+  ): Promise<void> {
+    const timestamp = BigInt(unixNow());
+    // In order, for whatever room they wait.
+    const [sent] = await this.#lanes.run(formatSession(destination), async () => {
+      await this.#sender.room();
+      if (signal?.aborted) throw new CodedError(ErrorCode.other, `${command} was given up`);
+      const sent = this.#sender.send({
+        uid,
+        timestamp,
+        expiration: BigInt(Math.ceil(timeout)),
+        message: { case: "request", value: { command } },
+        payload: { case: "plain", value: payload },
+        schema,
+      }, destination);
+      sent.catch(() => {});
+      return [sent];
+    });
+    await sent;
   }
 
   /**
@@ -71,7 +105,8 @@ export class Host implements PluginHost {
     const call = this.#calls.get(uid);
     if (call === undefined) return false;
     if (source === undefined || source.twin === call.twin) {
-      if ("code" in answer) call.reject(new CodedError(answer.code, answer.message));
+      const Failure = source === undefined ? CodedError : RemoteError;
+      if ("code" in answer) call.reject(new Failure(answer.code, answer.message));
       else call.resolve(answer);
     }
     return true;
@@ -89,14 +124,10 @@ export class Host implements PluginHost {
   }
 
   /** See {@linkcode PluginHost.deliver}. */
-  async deliver(
-    command: string,
-    payload: Uint8Array,
-    source: Session,
-    schema: string,
-  ): Promise<void> {
+  async deliver(command: string, request: PluginRequest & { schema: string }): Promise<void> {
+    const { uid, source, payload, schema } = request;
     const [done] = await this.#deliveries.begin({
-      uid: crypto.randomUUID(),
+      uid,
       source,
       command,
       expiration: DELIVERED_TIME,
@@ -106,24 +137,5 @@ export class Host implements PluginHost {
       timestamp: unixNow(),
     });
     await done;
-  }
-
-  async #send(
-    destination: Session,
-    uid: string,
-    command: string,
-    payload: Uint8Array,
-    timeout: number,
-    schema: string,
-  ): Promise<void> {
-    await this.#sender.room();
-    if (!this.#calls.has(uid)) return; // Given up meanwhile.
-    await this.#sender.send({
-      uid,
-      expiration: BigInt(Math.ceil(timeout)),
-      message: { case: "request", value: { command } },
-      payload: { case: "plain", value: payload },
-      schema,
-    }, destination);
   }
 }

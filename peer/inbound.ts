@@ -3,14 +3,12 @@ import {
   decodeEnvelope,
   type Envelope,
   type EnvelopeInit,
-  formatHex,
   formatSession,
   type Session,
 } from "@rmb/protocol";
-import { LRUCache } from "lru-cache";
 import { type Bus, ReplyListError } from "./bus.ts";
 import { CodedError, ErrorCode } from "./codes.ts";
-import { type Deliveries, knownBy } from "./deliveries.ts";
+import type { Deliveries } from "./deliveries.ts";
 import type { Host } from "./host.ts";
 import { type Identity, isOfRelay, lifeOf } from "./identity.ts";
 import { Lanes } from "./lanes.ts";
@@ -26,8 +24,6 @@ const ANSWER_EXPIRATION = 300n;
 /** Messages, and bytes of them, that wait to be verified and pushed; above, relays are not read. */
 const MAX_WAITING = 1000;
 const MAX_WAITING_BYTES = 64 * 1024 * 1024;
-/** Most requests to plugins remembered, to know their copies. */
-const MAX_KNOWN = 10_000;
 
 /** What an {@linkcode Inbound} works with. */
 export interface InboundOptions {
@@ -50,7 +46,6 @@ export class Inbound {
   readonly #options: InboundOptions;
   readonly #lanes = new Lanes();
   readonly #underWay = new Set<Promise<void>>();
-  readonly #known = new LRUCache<string, true>({ max: MAX_KNOWN });
   #waitingBytes = 0;
   #isPaused = false;
 
@@ -70,7 +65,8 @@ export class Inbound {
     const opened = this.#options.identity.open(envelope); // Several at once.
     opened.catch(() => {});
     const { source, message } = envelope;
-    const about = message.case === "request" ? message.value.command : "";
+    const command = message.case === "request" ? message.value.command : "";
+    const about = findPlugin(this.#options.plugins, command)?.[0].name ?? command;
     const lane = `${source?.twin}:${source?.connection ?? ""}\n${about}`;
     const handled: Promise<void> = this.#lanes.run(lane, () => this.#handle(envelope, opened))
       .then(([aside]) => aside)
@@ -113,7 +109,7 @@ export class Inbound {
   async #request(envelope: Envelope, command: string): Promise<Aside> {
     const { plugins, deliveries } = this.#options;
     const source = sourceOf(envelope);
-    const [plugin, rest] = findPlugin(plugins, command) ?? [];
+    const [plugin] = findPlugin(plugins, command) ?? [];
     if (plugin === undefined) {
       return await deliveries.begin({
         uid: envelope.uid,
@@ -126,17 +122,23 @@ export class Inbound {
         timestamp: Number(envelope.timestamp),
       });
     }
-    const known = formatHex(knownBy({ source, uid: `${command}\n${envelope.uid}` }));
-    if (this.#known.has(known)) return [];
-    this.#known.set(known, true);
-    const answer = await plugin.answer(rest!, payloadOf(envelope), source);
+    return [this.#ask(plugin, command, envelope)];
+  }
+
+  /** Has a plugin answer a request. */
+  async #ask(plugin: Plugin, command: string, envelope: Envelope): Promise<void> {
+    const answer = await plugin.answer(command.slice(plugin.name.length + 1), {
+      uid: envelope.uid,
+      payload: payloadOf(envelope),
+      source: sourceOf(envelope),
+    });
     if (answer === undefined) throw new CodedError(ErrorCode.none, `no such command: ${command}`);
-    const fields: EnvelopeInit = {
+    if (answer === null) return;
+    await this.#answer(envelope, {
       message: { case: "response", value: {} },
       payload: { case: "plain", value: answer.payload },
       schema: answer.schema,
-    };
-    return [this.#answer(envelope, fields)];
+    });
   }
 
   async #response(envelope: Envelope): Promise<void> {

@@ -32,7 +32,9 @@ export function isReserved(command: string): boolean {
 
 /** An error, as local programs write and read it. */
 export interface LocalError {
+  /** One of the gateways' codes, or the service's own. */
   readonly code: number;
+  /** What is wrong, for people. */
   readonly message: string;
 }
 
@@ -40,10 +42,13 @@ export interface LocalError {
 export interface LocalRequest {
   /** The program's own reference, given back with each answer. */
   readonly reference: string | undefined;
+  /** What is asked for. */
   readonly command: string;
   /** Seconds to live after `timestamp`; 0 for the default. */
   readonly expiration: number;
+  /** What the command is given. */
   readonly payload: Uint8Array;
+  /** Words for relays. */
   readonly tags: string | undefined;
   /** Twin ids. */
   readonly destinations: readonly number[];
@@ -51,6 +56,7 @@ export interface LocalRequest {
   readonly connection: string | undefined;
   /** Redis list for the answers; empty for who wants none. */
   readonly replyTo: string;
+  /** What the payload is. */
   readonly schema: string | undefined;
   /** Unix time in seconds; 0 for the present. */
   readonly timestamp: number;
