@@ -10,6 +10,7 @@ import {
   type TwinRegistry,
 } from "@rmb/protocol";
 import { redactUrl } from "@rmb/protocol/redis-url";
+import { openWsSocket } from "@rmb/protocol/ws-socket";
 import { Bus } from "./bus.ts";
 import { Deliveries } from "./deliveries.ts";
 import { Host } from "./host.ts";
@@ -85,6 +86,7 @@ export class Gateway implements AsyncDisposable {
       url,
       session: identity.session,
       keypair,
+      openSocket: openWsSocket,
       onMessage: (bytes) => this.#inbound.receive(bytes),
       onState: (state) => {
         if (state.connected) return logger.info("relay {url} is connected", { url });
