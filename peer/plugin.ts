@@ -5,7 +5,9 @@ import type { LocalError, LocalRequest } from "./local.ts";
 
 /** What a plugin answers, or is answered: a result, of which the schema says what it is. */
 export interface PluginAnswer {
+  /** The result. */
   readonly payload: Uint8Array;
+  /** What it is, for example `application/json`. */
   readonly schema: string;
 }
 
@@ -13,7 +15,9 @@ export interface PluginAnswer {
 export interface PluginRequest {
   /** As the sender made it: anything at all. Several requests may have the same. */
   readonly uid: string;
+  /** What the command is given. */
   readonly payload: Uint8Array;
+  /** Who asks. */
   readonly source: Session;
 }
 
@@ -104,6 +108,17 @@ export interface PluginHost {
 
 /** The twin that was asked answers with an error. */
 export class RemoteError extends CodedError {}
+
+/** The plugin that a command belongs to, and what stands behind the dot; undefined for none. */
+export function findPlugin(
+  plugins: readonly Plugin[],
+  command: string,
+): [plugin: Plugin, command: string] | undefined {
+  const dot = command.indexOf(".");
+  if (dot < 0) return undefined;
+  const plugin = plugins.find(({ name }) => name === command.slice(0, dot));
+  return plugin && [plugin, command.slice(dot + 1)];
+}
 
 /** `rmb.version`: which version of the gateway this is. */
 export const rmbPlugin: Plugin = {

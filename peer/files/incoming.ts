@@ -30,6 +30,8 @@ const KNOWN_TIME = 25 * 3600_000;
 /** Complete uploads that are known; above, the oldest are forgotten. */
 const MAX_KNOWN = 10_000;
 
+const STOPPING = "the gateway is stopping";
+
 /** Takes files from other twins. */
 export class Incoming {
   readonly #folders: IncomingFolders;
@@ -41,6 +43,7 @@ export class Incoming {
   /** Uploads are let in one after the other, so that each sees what those before it take. */
   #admission: Promise<unknown> = Promise.resolve();
   #sweeping: Promise<void> = Promise.resolve();
+  #stopped = false;
 
   private constructor(folders: IncomingFolders, host: PluginHost, limits: FileLimits) {
     this.#folders = folders;
@@ -74,6 +77,7 @@ export class Incoming {
     }
     const { size, acknowledge } = offer;
     const admitted = this.#admission.then(async () => {
+      if (this.#stopped) throw new CodedError(ErrorCode.other, STOPPING);
       const known = this.#files.get(keyOf(source.twin, upload));
       if (known !== undefined) {
         if (known.record.sha256 !== undefined || (acknowledge && known.record.acknowledge)) {
@@ -149,6 +153,7 @@ export class Incoming {
 
   /** Finishes what is under way. */
   async stop(): Promise<void> {
+    this.#stopped = true;
     clearInterval(this.#timer);
     await this.#admission;
     await this.#sweeping;
@@ -174,6 +179,7 @@ export class Incoming {
     if (file === undefined) throw new CodedError(ErrorCode.other, "no such upload");
     const { key, record: { acknowledge } } = file;
     return await file.run(async () => {
+      if (this.#stopped) throw new CodedError(ErrorCode.other, STOPPING);
       if (this.#files.get(key) !== file) return await this.#run(undefined, work);
       file.lastUsed = Date.now();
       try {
