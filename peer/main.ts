@@ -1,6 +1,7 @@
 import { FileRegistry } from "@rmb/protocol/file-registry";
 import { runProgram, untilAborted } from "@rmb/protocol/program";
 import { getLogger } from "@logtape/logtape";
+import { FilePlugin } from "./files/mod.ts";
 import { Gateway } from "./gateway.ts";
 import { parseOptions, readKeys } from "./options.ts";
 
@@ -20,8 +21,9 @@ export function main(args: readonly string[]): Promise<never> {
     }
     await using registry = await FileRegistry.open(options.twins);
     const update = !options.noUpdate;
+    const plugins = [new FilePlugin(options.uploads)];
     const gateway = await Promise.race([
-      Gateway.start({ ...options, keypair, encryption, registry, update }),
+      Gateway.start({ ...options, keypair, encryption, registry, update, plugins }),
       untilAborted(stop),
     ]);
     if (gateway === undefined) return; // Told to stop while it waited for Redis.

@@ -4,6 +4,8 @@
  * @module
  */
 export { CodedError, ErrorCode } from "./codes.ts";
+export type { FileLimits } from "./files/limits.ts";
+export { FilePlugin } from "./files/mod.ts";
 export { Gateway, type GatewayOptions } from "./gateway.ts";
 export type { LocalError, LocalRequest } from "./local.ts";
 export {

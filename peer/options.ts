@@ -9,7 +9,7 @@ import { parsed, readOptions, shown } from "@rmb/protocol/program";
 import { checkRedisUrl } from "@rmb/protocol/redis-url";
 import { object, or } from "@optique/core/constructs";
 import { message, optionName } from "@optique/core/message";
-import { map, multiple, withDefault } from "@optique/core/modifiers";
+import { map, multiple, optional, withDefault } from "@optique/core/modifiers";
 import type { InferValue } from "@optique/core/parser";
 import { flag, option } from "@optique/core/primitives";
 import { choice, string } from "@optique/core/valueparser";
@@ -68,6 +68,11 @@ const parser = object({
     description: message`Relay to connect to, for example ws://localhost:8080.`,
     errors: { missing: message`--relay is missing: name the relay to connect to.` },
   }),
+  uploads: optional(
+    option("-u", "--uploads", string({ metavar: "DIR" }), {
+      description: message`Folder for files of other twins; without it no files are sent or taken.`,
+    }),
+  ),
   noUpdate: option("--no-update", {
     description: message`Do not publish the twin's relay and encryption key; warn if they differ.`,
   }),
@@ -107,6 +112,7 @@ export function parseOptions(args: readonly string[]) {
       { name: "redis", instead: ["-r"] },
       { name: "twins" },
       { name: "relay" },
+      { name: "uploads", instead: ["-u"] },
       { name: "no-update", flag: true },
       { name: "debug", instead: ["-d"], flag: true },
     ],
