@@ -15,7 +15,7 @@ const CHUNK_SCHEMA = "application/octet-stream";
 /** Chunks on their way at most: 4 MiB, so much stays in memory here, at a relay and at the receiver. */
 const WINDOW = 8;
 /** Silence after which the receiver is asked how far it has come, in milliseconds. */
-const STALL = 10_000;
+const STALL = 5000;
 /** Life of messages in seconds: those that only make sense soon; chunks; and an end, behind a slow disk. */
 const ASK_TIMEOUT = 15;
 const CHUNK_TIMEOUT = 300;
