@@ -8,6 +8,7 @@
  */
 import { benchCryptography } from "./cryptography.ts";
 import { benchFederation } from "./federation.ts";
+import { benchFiles } from "./files.ts";
 import { benchForwarding } from "./forwarding.ts";
 import { benchIdle } from "./idle.ts";
 import { benchRedis } from "./redis.ts";
@@ -22,6 +23,7 @@ const benchmarks: Readonly<Record<string, () => Promise<void>>> = {
   sqlite: benchSqlite,
   redis: () => benchRedis(redis),
   federation: benchFederation,
+  files: benchFiles,
   idle: benchIdle,
   cryptography: benchCryptography,
 };
