@@ -45,7 +45,7 @@ export interface Entry {
 /** A request of a local program that was sent, or is about to be. */
 export interface SentRequest {
   readonly uid: string;
-  /** Id of its entry, "" if it has none. */
+  /** Id of its entry. */
   readonly entry: string;
   readonly reference: string | undefined;
   readonly replyTo: string;
@@ -178,7 +178,7 @@ export class Bus implements AsyncDisposable {
    *
    * @param backlog What to know of it when answers come.
    * @param deadline Unix time in seconds.
-   * @returns Those who have not answered yet: an earlier process may have asked them.
+   * @returns Those who have not answered yet: an earlier process may have asked them. None if all have.
    */
   async register(
     backlog: Backlog,
@@ -188,9 +188,10 @@ export class Bus implements AsyncDisposable {
     const { uid } = backlog;
     const waiting = await this.#pipeline.run<Uint8Array[] | null>(
       scripts.REGISTER,
-      [ASKED + uid, PENDING, backlogKey(uid)],
+      [ASKED + uid, PENDING, backlogKey(uid), working(LOCAL_REQUESTS)],
       [
         uid,
+        backlog.entry,
         `${deadline}`,
         `${Number(backlog.ttl) + KEEP_TIME}`,
         toBinary(BacklogSchema, backlog),

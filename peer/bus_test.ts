@@ -60,9 +60,10 @@ const textsOf = (entries: readonly Entry[]) =>
   entries.map(({ value }) => new TextDecoder().decode(value));
 
 /** Notes a request to some twins, and gives what to answer it by. */
-async function sent(bus: Bus, twins: number[], life = 60): Promise<SentRequest> {
-  const uid = crypto.randomUUID();
-  const fields = { uid, replyTo: "replies", reference: "r", ttl: BigInt(life), entry: "" };
+async function sent({ bus, client }: TestBus, twins: number[], life = 60): Promise<SentRequest> {
+  await client.lPush(LOCAL, "a request");
+  const [{ uid, id }] = await bus.take(LOCAL) as [Entry];
+  const fields = { uid, replyTo: "replies", reference: "r", ttl: BigInt(life), entry: id };
   const backlog = create(BacklogSchema, fields);
   assert.deepEqual(await bus.register(backlog, twins, unixNow() + life), twins);
   return (await bus.sentRequest(uid))!;
@@ -126,13 +127,9 @@ Deno.test("Bus waits for an entry for a second, without taking it", async () => 
 Deno.test("Bus pushes an answer only of who was asked, and once", async () => {
   await using redis = await TestBus.start();
   const { bus, client } = redis;
-  const request = await sent(bus, [7, 9]);
-  const { uid, reference, replyTo, entry } = request;
-  assert.deepEqual({ reference, replyTo, entry }, {
-    reference: "r",
-    replyTo: "replies",
-    entry: "",
-  });
+  const request = await sent(redis, [7, 9]);
+  const { uid, reference, replyTo } = request;
+  assert.deepEqual({ reference, replyTo }, { reference: "r", replyTo: "replies" });
   const answer = (twin: number | undefined, answer: string) =>
     bus.answer(request, [{ twin, answer }], false);
   assert.equal(await answer(8, "forged"), 0);
@@ -143,20 +140,21 @@ Deno.test("Bus pushes an answer only of who was asked, and once", async () => {
   assert.equal(await answer(undefined, "late"), 0);
   assert.deepEqual(await client.lRange("replies", 0, -1), ["nine", "seven"]);
   assert.equal(await bus.sentRequest(uid), undefined);
-  assert.deepEqual(await client.keys("*"), ["replies"]);
+  assert.deepEqual((await client.keys("*")).toSorted(), [`${LOCAL}.working`, "replies"]);
+  assert.equal(await client.xLen(`${LOCAL}.working`), 0);
   assert.equal(await client.ttl("replies"), -1);
 });
 
 Deno.test("Bus counts a relay's error for one of those who have not answered", async () => {
   await using redis = await TestBus.start();
   const { bus, client } = redis;
-  const one = await sent(bus, [7]);
+  const one = await sent(redis, [7]);
   const error = [{ twin: undefined, answer: "error" }];
   assert.deepEqual([await bus.answer(one, error, true), await bus.answer(one, error, true)], [
     1,
     0,
   ]);
-  const three = await sent(bus, [7, 8, 9]);
+  const three = await sent(redis, [7, 8, 9]);
   assert.equal(await bus.answer(three, error, true), 1);
   assert.equal(await bus.answer(three, [{ twin: 8, answer: "eight" }], true), 1);
   // Of 7 and 9 one was meant by the relay, whichever.
@@ -164,26 +162,29 @@ Deno.test("Bus counts a relay's error for one of those who have not answered", a
   assert.equal(await bus.answer(three, late, true), 1);
   const replies = await client.lRange("replies", 0, -1);
   assert.deepEqual(replies, ["7 is late", "eight", "error", "error"]);
-  assert.deepEqual(await client.keys("msgbus.*"), []);
+  assert.deepEqual(await client.keys("msgbus.*"), [`${LOCAL}.working`]);
   assert.ok(await client.ttl("replies") > 3590); // Its caller may be gone.
 });
 
 Deno.test("Bus knows who has not answered a request that was sent before", async () => {
   await using redis = await TestBus.start();
   const { bus } = redis;
-  const { uid, ...rest } = await sent(bus, [7, 8, 9]);
+  const { uid, ...rest } = await sent(redis, [7, 8, 9]);
   await bus.answer({ uid, ...rest }, [{ twin: 8, answer: "eight" }], true);
   await bus.answer({ uid, ...rest }, [{ twin: undefined, answer: "error" }], true);
-  const backlog = create(BacklogSchema, { uid, replyTo: "replies" });
-  assert.deepEqual((await bus.register(backlog, [7, 8, 9], unixNow() + 1)).toSorted(), [7, 9]);
+  const backlog = create(BacklogSchema, { uid, replyTo: "replies", entry: rest.entry });
+  const register = async () => (await bus.register(backlog, [7, 8, 9], unixNow() + 1)).toSorted();
+  assert.deepEqual(await register(), [7, 9]);
+  await bus.answer({ uid, ...rest }, [{ twin: 9, answer: "nine" }], true);
+  assert.deepEqual(await register(), []); // Of the last one the relay has spoken.
 });
 
 Deno.test("Bus finds requests whose time is up, the earliest first", async () => {
   await using redis = await TestBus.start();
   const { bus } = redis;
-  const later = await sent(bus, [7], 50);
-  const first = await sent(bus, [7, 9], 10);
-  await sent(bus, [7], 1000);
+  const later = await sent(redis, [7], 50);
+  const first = await sent(redis, [7, 9], 10);
+  await sent(redis, [7], 1000);
   const overdue = await bus.overdue(unixNow() + 60);
   assert.deepEqual(overdue, [{ ...first, twins: [7, 9] }, { ...later, twins: [7] }]);
   await bus.answer(first, [{ twin: 7, answer: "" }, { twin: 9, answer: "" }], true);

@@ -72,16 +72,18 @@ return entries
 /**
  * Notes whom a request is sent to, before it is.
  *
- * KEYS: twins asked, pending requests, backlog. ARGV: uid; deadline; seconds to keep; backlog; the
- * twins. Returns the twins that have not answered, if it had been noted before; else nil.
+ * KEYS: twins asked, pending requests, backlog, entries being worked on. ARGV: uid; id of the entry;
+ * deadline; seconds to keep; backlog; the twins. Returns the twins that have not answered, if it had been
+ * noted before: none if it is over, and so its entry done with. Else nil.
  */
 export const REGISTER = script(`
-local asked, pending, backlog = unpack(KEYS)
+local asked, pending, backlog, entries = unpack(KEYS)
 if redis.call('EXISTS', asked) == 1 then return redis.call('HKEYS', asked) end
-redis.call('SET', backlog, ARGV[4], 'EX', ARGV[3])
-for i = 5, #ARGV do redis.call('HSET', asked, ARGV[i], '') end
-redis.call('EXPIRE', asked, ARGV[3])
-redis.call('ZADD', pending, ARGV[2], ARGV[1])
+if #redis.call('XRANGE', entries, ARGV[2], ARGV[2]) == 0 then return {} end
+redis.call('SET', backlog, ARGV[5], 'EX', ARGV[4])
+for i = 6, #ARGV do redis.call('HSET', asked, ARGV[i], '') end
+redis.call('EXPIRE', asked, ARGV[4])
+redis.call('ZADD', pending, ARGV[3], ARGV[1])
 `);
 
 /** Field of the twins asked that counts the errors of relays, which do not say for which of them. */
@@ -117,7 +119,7 @@ end
 if waiting <= 0 then
   redis.call('DEL', asked, backlog)
   redis.call('ZREM', pending, ARGV[1])
-  if ARGV[2] ~= '' then redis.call('XDEL', entries, ARGV[2]) end
+  redis.call('XDEL', entries, ARGV[2])
 end
 return wrong or pushed
 `);
