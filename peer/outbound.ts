@@ -16,6 +16,7 @@ import {
   replyAddress,
 } from "./local.ts";
 import { findPlugin, type Plugin } from "./plugin.ts";
+import { isOutage } from "./redis/client.ts";
 import { RedisLostError } from "./redis/pipeline.ts";
 import type { Sender } from "./sender.ts";
 
@@ -82,10 +83,11 @@ export class Outbound {
         failure = "";
       } catch (error) {
         if (this.#stop.aborted) return;
-        if (String(error) !== failure) {
+        // That Redis is away is said elsewhere.
+        if (!isOutage(error) && String(error) !== failure) {
           logger.error("{list} can't be taken from: {error}", { list, error: String(error) });
         }
-        failure = String(error);
+        failure = isOutage(error) ? "" : String(error);
         await this.#unlessStopped(new Promise((resolve) => setTimeout(resolve, RETRY)));
       }
     }
