@@ -93,8 +93,8 @@ export class Inbound {
       this.#underWay.size >= MAX_WAITING * part || this.#waitingBytes >= MAX_WAITING_BYTES * part;
     if (this.#isPaused ? isAbove(0.5) : !isAbove(1)) return;
     this.#isPaused = !this.#isPaused;
-    if (this.#isPaused) this.#options.link.pause?.();
-    else this.#options.link.resume?.();
+    if (this.#isPaused) this.#options.link.pause();
+    else this.#options.link.resume();
   }
 
   async #handle(envelope: Envelope, opened: Promise<void>): Promise<Aside> {

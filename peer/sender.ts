@@ -12,9 +12,9 @@ export interface RelayLink {
   /** Sends an encoded envelope within a time, in milliseconds. Resolves when a relay has it. */
   send(bytes: Uint8Array, timeout: number): Promise<void>;
   /** Reads no more from the relays, until {@linkcode RelayLink.resume}. */
-  pause?(): void;
+  pause(): void;
   /** Goes on reading. */
-  resume?(): void;
+  resume(): void;
 }
 
 /** Seals envelopes and has them sent, in order for each destination. */

@@ -58,7 +58,7 @@ export type Backlog = {
   ttl: bigint;
 
   /**
-   * Ours: id of its entry among those being worked on, empty if it has none.
+   * Ours: id of its entry among those being worked on.
    *
    * @generated from field: string entry = 1001;
    */

@@ -72,16 +72,18 @@ return entries
 /**
  * Notes whom a request is sent to, before it is.
  *
- * KEYS: twins asked, pending requests, backlog. ARGV: uid; deadline; seconds to keep; backlog; the
- * twins. Returns the twins that have not answered, if it had been noted before; else nil.
+ * KEYS: twins asked, pending requests, backlog, entries being worked on. ARGV: uid; id of the entry;
+ * deadline; seconds to keep; backlog; the twins. Returns the twins that have not answered, if it had been
+ * noted before: none if it is over, and so its entry done with. Else nil.
  */
 export const REGISTER = script(`
-local asked, pending, backlog = unpack(KEYS)
+local asked, pending, backlog, entries = unpack(KEYS)
 if redis.call('EXISTS', asked) == 1 then return redis.call('HKEYS', asked) end
-redis.call('SET', backlog, ARGV[4], 'EX', ARGV[3])
-for i = 5, #ARGV do redis.call('HSET', asked, ARGV[i], '') end
-redis.call('EXPIRE', asked, ARGV[3])
-redis.call('ZADD', pending, ARGV[2], ARGV[1])
+if #redis.call('XRANGE', entries, ARGV[2], ARGV[2]) == 0 then return {} end
+redis.call('SET', backlog, ARGV[5], 'EX', ARGV[4])
+for i = 6, #ARGV do redis.call('HSET', asked, ARGV[i], '') end
+redis.call('EXPIRE', asked, ARGV[4])
+redis.call('ZADD', pending, ARGV[3], ARGV[1])
 `);
 
 /** Field of the twins asked that counts the errors of relays, which do not say for which of them. */
@@ -117,7 +119,7 @@ end
 if waiting <= 0 then
   redis.call('DEL', asked, backlog)
   redis.call('ZREM', pending, ARGV[1])
-  if ARGV[2] ~= '' then redis.call('XDEL', entries, ARGV[2]) end
+  redis.call('XDEL', entries, ARGV[2])
 end
 return wrong or pushed
 `);
@@ -135,18 +137,24 @@ return reply(KEYS[3], ARGV[2], ARGV[3])
 `);
 
 /**
- * Keeps an entry that can't be read, cut if it is long, is done with it, and answers it if possible.
+ * Keeps entries that can't be read, cut if they are long, is done with them, and answers them if possible.
  *
- * KEYS: entries being worked on, list of invalid entries, reply list. ARGV: id of the entry; answer,
- * "" for none; seconds that the list lives if this makes it.
+ * KEYS: entries being worked on, list of invalid entries, reply list of each or "". ARGV: seconds that a
+ * reply list lives if this makes it; then id and answer of each. Returns what is wrong with a reply list.
  */
 export const INVALID = script(`${REPLY}
-local entry = redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1])[1]
-if not entry then return end
-redis.call('LPUSH', KEYS[2], string.sub(entry[2][6], 1, ${MAX_INVALID_BYTES}))
+local wrong
+for i = 3, #KEYS do
+  local id, answer = ARGV[2 * i - 4], ARGV[2 * i - 3]
+  local entry = redis.call('XRANGE', KEYS[1], id, id)[1]
+  if entry then
+    redis.call('LPUSH', KEYS[2], string.sub(entry[2][6], 1, ${MAX_INVALID_BYTES}))
+    redis.call('XDEL', KEYS[1], id)
+    if KEYS[i] ~= '' then wrong = reply(KEYS[i], answer, ARGV[1]) or wrong end
+  end
+end
 redis.call('LTRIM', KEYS[2], 0, ${MAX_INVALID - 1})
-redis.call('XDEL', KEYS[1], ARGV[1])
-if ARGV[2] ~= '' then return reply(KEYS[3], ARGV[2], ARGV[3]) end
+return wrong
 `);
 
 /** Notes that something was done, to know when it is told again; forgets what can't come again. */
