@@ -14,11 +14,13 @@ export interface FileLimits {
   readonly twinSize: number;
   /** The same of all twins. */
   readonly totalSize: number;
-  /** Files of one twin, and of all: empty ones take room too. */
+  /** Files of one twin: empty ones take room too. */
   readonly twinFiles: number;
+  /** The same of all twins. */
   readonly totalFiles: number;
-  /** Uploads under way at once of one twin, and of all: each is an open file. */
+  /** Uploads under way at once of one twin: each is an open file. */
   readonly twinUploads: number;
+  /** The same of all twins. */
   readonly totalUploads: number;
   /** Bytes of the disk that stay free. */
   readonly freeSpace: number;

@@ -111,17 +111,14 @@ export class Outgoing {
 
   async #run(job: UploadJob): Promise<void> {
     const progress = new Progress(this.#host, job);
-    let tell: () => Promise<void>;
     try {
       using file = await SourceFile.open(job.path, job);
       const verified = await this.#transfer(job, file, progress);
-      const sha256 = await file.sha256();
-      tell = () => progress.completed(sha256, verified);
+      await progress.completed(await file.sha256(), verified);
     } catch (error) {
       if (this.#stop.signal.aborted) return;
-      tell = () => progress.failed((error as Error).message);
+      await progress.failed((error as Error).message);
     }
-    await tell(); // Or, if Redis is away and the gateway ends, after the next start.
     await removeFile(this.#recordOf(job));
   }
 

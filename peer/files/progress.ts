@@ -7,13 +7,19 @@ import type { UploadJob } from "./upload_job.ts";
 
 const logger = getLogger(["rmb", "peer", "files"]);
 
+/** What a program is told. */
+export type Answer = Parameters<PluginHost["reply"]>[1];
+
 /** Least time between two reports to the program that asked, in milliseconds. */
 const REPORT_INTERVAL = 1000;
 /** A log line is due after this share of the file, or this time in milliseconds. */
 const LOG_SHARE = 0.1;
 const LOG_INTERVAL = 10_000;
 
-/** Tells how an upload goes: to the program that asked for it, and to the log. */
+/**
+ * Tells how an upload goes: to the program that asked for it, and to the log. Waits while Redis is away;
+ * a list that can't be pushed to is the program's own affair.
+ */
 export class Progress {
   readonly #host: PluginHost;
   readonly #job: UploadJob;
@@ -52,7 +58,7 @@ export class Progress {
     if (now - this.#reported >= REPORT_INTERVAL && !this.#reporting) {
       this.#reported = now;
       this.#reporting = true; // While Redis is away, one waits, not hundreds.
-      this.#reply({ uploaded, size }).catch(() => {}).finally(() => this.#reporting = false);
+      this.#reply({ uploaded, size }).finally(() => this.#reporting = false);
     }
     const share = uploaded / size;
     if (share - this.#loggedShare < LOG_SHARE && now - this.#logged < LOG_INTERVAL) return;
@@ -96,17 +102,26 @@ export class Progress {
       ...this.#names,
       error: message,
     });
-    await this.#host.reply(this.#job, failure(message));
+    await this.#answer(failure(message));
   }
 
   async #reply(value: unknown): Promise<void> {
     const { destination: source } = this.#job;
-    await this.#host.reply(this.#job, { payload: formatJson(value), schema: JSON_SCHEMA, source });
+    await this.#answer({ payload: formatJson(value), schema: JSON_SCHEMA, source });
+  }
+
+  async #answer(answer: Answer): Promise<void> {
+    await this.#host.reply(this.#job, answer).catch((error) =>
+      logger.warn("upload {id}: its program can't be told: {error}", {
+        ...this.#names,
+        error: String(error),
+      })
+    );
   }
 }
 
 /** The answer to a program whose upload has failed, or was not begun. */
-export function failure(message: string): Parameters<PluginHost["reply"]>[1] {
+export function failure(message: string): Answer {
   const error = { code: ErrorCode.other, message };
   return { payload: new Uint8Array(), schema: JSON_SCHEMA, error };
 }
