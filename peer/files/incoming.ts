@@ -6,6 +6,7 @@ import type { PluginAnswer, PluginHost, PluginRequest } from "../plugin.ts";
 import { IncomingFile, type IncomingFolders, keyOf, twinOfKey } from "./incoming_file.ts";
 import { checkRoom, type FileLimits, type HeldFile } from "./limits.ts";
 import {
+  type Ending,
   formatAcknowledgement,
   formatJson,
   JSON_SCHEMA,
@@ -101,7 +102,7 @@ export class Incoming {
     this.#admission = admitted.catch(() => {});
     const file = await admitted;
     const answer = await this.#run(file, async () => {
-      if (file.record.sha256 === undefined) await file.sha256(); // Ready to go on.
+      await file.sha256(); // Ready to go on.
       return file.written;
     });
     return answer ?? { payload: formatJson(null), schema: JSON_SCHEMA };
@@ -130,27 +131,22 @@ export class Incoming {
   async close(request: PluginRequest): Promise<PluginAnswer | null> {
     const { file, part } = this.#find(request);
     return await this.#run(file, async (file) => {
-      const { size, acknowledge } = file.record;
+      const { size, acknowledge, sha256 } = file.record;
       if (acknowledge !== (part === "close")) {
         throw new CodedError(ErrorCode.none, "end is not in the form that was agreed on");
       }
-      const ending = acknowledge ? read(() => parseEnding(request.payload)) : undefined;
-      if (file.written < size && acknowledge) return file.written;
-      const sha256 = file.record.sha256 ?? await file.sha256();
-      const wrong = file.written < size || (ending?.size ?? size) !== size
-        ? `file has ${ending?.size ?? file.written} bytes, not the ${size} that were agreed on`
-        : (ending?.sha256 ?? sha256) !== sha256
-        ? `file has SHA-256 ${sha256} here, not ${ending?.sha256}`
-        : undefined;
-      if (wrong !== undefined) {
-        if (file.record.sha256 === undefined) await this.#forget(file);
-        throw new CodedError(ErrorCode.none, wrong);
+      if (!acknowledge) {
+        await this.#end(file, { size: file.written, sha256: await file.sha256() });
+        return size;
       }
-      await this.#complete(file, sha256);
-      return size;
+      const ending = read(() => parseEnding(request.payload));
+      if (ending === undefined && sha256 === undefined) {
+        await this.#forget(file);
+        logger.info("file {key} is given up by its sender", { key: file.key });
+      } else if (ending !== undefined && file.written === size) await this.#end(file, ending);
+      return file.written;
     });
   }
-
   /** Finishes what is under way. */
   async stop(): Promise<void> {
     this.#stopped = true;
@@ -192,6 +188,22 @@ export class Incoming {
         throw new CodedError(ErrorCode.other, "file can't be written now", { cause });
       }
     });
+  }
+
+  /** Completes a file if it is what its sender says it is. */
+  async #end(file: IncomingFile, ending: Ending): Promise<void> {
+    const { size, sha256: known } = file.record;
+    const sha256 = await file.sha256();
+    const wrong = ending.size !== size
+      ? `file has ${ending.size} bytes, not the ${size} that were agreed on`
+      : ending.sha256 !== sha256
+      ? `file has SHA-256 ${sha256} here, not ${ending.sha256}`
+      : undefined;
+    if (wrong !== undefined) {
+      if (known === undefined) await this.#forget(file);
+      throw new CodedError(ErrorCode.none, wrong);
+    }
+    await this.#complete(file, sha256);
   }
 
   /** Puts a file where local programs find it and calls its command: each once, whatever happens. */

@@ -42,6 +42,12 @@ export interface IncomingRecord {
   readonly delivered?: number;
 }
 
+/** A file that is open, and the hash of what has arrived of it. */
+interface OpenFile {
+  readonly file: Deno.FsFile;
+  readonly hash: Hash;
+}
+
 /** What distinguishes uploads: no twin can write to another's. Also the name of the file. */
 export function keyOf(twin: number, upload: string): string {
   return `${twin}-${upload}`;
@@ -62,8 +68,8 @@ export class IncomingFile {
   lastUsed: number = Date.now();
   readonly #folders: IncomingFolders;
   #record: IncomingRecord;
-  #file: Deno.FsFile | undefined;
-  #hash: Hash = createHash("sha256");
+  /** Set while it is in use. */
+  #open: OpenFile | undefined;
   #last: Promise<unknown> = Promise.resolve();
 
   private constructor(folders: IncomingFolders, record: IncomingRecord) {
@@ -75,7 +81,7 @@ export class IncomingFile {
   /** Begins a file, empty. */
   static async create(folders: IncomingFolders, record: IncomingRecord): Promise<IncomingFile> {
     const incoming = new IncomingFile(folders, record);
-    incoming.#file = await createFile(incoming.#partial);
+    incoming.#open = { file: await createFile(incoming.#partial), hash: createHash("sha256") };
     await writeRecord(`${incoming.#partial}.json`, formatRecord(record));
     return incoming;
   }
@@ -128,23 +134,22 @@ export class IncomingFile {
     const known = this.written - offset;
     if (known < 0 || known >= bytes.length) return;
     const fresh = bytes.subarray(known);
-    const file = await this.#open();
+    const { file, hash } = await this.#reopen();
     await file.seek(this.written, Deno.SeekMode.Start); // What failed half-way is written again.
     await writeAll(file, fresh);
-    this.#hash.update(fresh);
+    hash.update(fresh);
     this.written += fresh.length;
   }
 
-  /** The hash of what has arrived. */
+  /** The hash of what has arrived, hexadecimal. */
   async sha256(): Promise<string> {
-    await this.#open();
-    return this.#hash.copy().digest("hex");
+    return this.#record.sha256 ?? (await this.#reopen()).hash.copy().digest("hex");
   }
 
   /** Makes it complete: on the disk, under its own name. May be done again after a failure. */
   async complete(sha256: string): Promise<void> {
     if (this.#record.sha256 === undefined) {
-      const file = await this.#open();
+      const { file } = await this.#reopen();
       await file.sync();
       await this.#update({ ...this.#record, sha256 });
     }
@@ -173,13 +178,13 @@ export class IncomingFile {
 
   /** Closes the file; it is opened again when needed. */
   close(): void {
-    this.#file?.close();
-    this.#file = undefined;
+    this.#open?.file.close();
+    this.#open = undefined;
   }
 
   /** Opens it; after a restart the hash of what is there is computed again. */
-  async #open(): Promise<Deno.FsFile> {
-    if (this.#file !== undefined) return this.#file;
+  async #reopen(): Promise<OpenFile> {
+    if (this.#open !== undefined) return this.#open;
     const file = await Deno.open(this.#partial, { read: true, write: true });
     try {
       const hash = createHash("sha256");
@@ -189,8 +194,7 @@ export class IncomingFile {
         hash.update(bytes);
         at += bytes.length;
       }
-      this.#hash = hash;
-      return this.#file = file;
+      return this.#open = { file, hash };
     } catch (error) {
       file.close();
       throw error;

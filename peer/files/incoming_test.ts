@@ -55,6 +55,11 @@ class Receiver implements AsyncDisposable {
     const payload = bytes === undefined
       ? new Uint8Array()
       : formatEnding({ size: bytes.length, sha256: sha256Of(bytes) });
+    return await this.end(uid, payload, twin);
+  }
+
+  /** Closes a file with any payload. */
+  async end(uid: string, payload: Uint8Array, twin = 7): Promise<number | null | undefined> {
     const answer = await this.#incoming.close(request(uid, payload, twin));
     return answer === null ? null : parseAcknowledgement(answer.payload);
   }
@@ -180,6 +185,22 @@ Deno.test("a file with another hash or size is refused, and nothing of it stays"
   await refuses(receiver.write(`${id}/0`, GIVEN), /no such upload/);
   assert.deepEqual([receiver.names(), receiver.names("/incoming")], [[], []]);
   assert.deepEqual(receiver.delivered, []);
+});
+
+Deno.test("what a sender gives up makes room, unless it is complete", async () => {
+  await using receiver = await Receiver.start();
+  const id = crypto.randomUUID();
+  await receiver.negotiate(id, 26);
+  await receiver.write(`${id}/0`, GIVEN);
+  await refuses(receiver.end(`${id}/close`, formatEnding(undefined), 8), /no such upload/);
+  await receiver.end(`${id}/close`, formatEnding(undefined));
+  assert.deepEqual(receiver.names("/incoming"), []);
+
+  await receiver.negotiate(id, 26);
+  await receiver.write(`${id}/0`, GIVEN);
+  await receiver.close(`${id}/close`, GIVEN);
+  assert.equal(await receiver.end(`${id}/close`, formatEnding(undefined)), 26);
+  assert.deepEqual(receiver.names(), [`7-${id}`]);
 });
 
 Deno.test("what the reference does not say is refused: other forms, ends, twins and commands", async () => {

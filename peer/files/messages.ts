@@ -123,18 +123,20 @@ export function parseAcknowledgement(payload: Uint8Array): number | undefined {
   }
 }
 
-/** Writes an ending. */
-export function formatEnding({ size, sha256 }: Ending): Uint8Array {
-  return formatJson({ size, sha256 });
+/** Writes an ending; undefined for that of an upload that its sender gives up. */
+export function formatEnding(ending: Ending | undefined): Uint8Array {
+  return formatJson(ending === undefined ? { abandon: true } : ending);
 }
 
 /**
  * Reads an ending.
  *
+ * @returns Undefined if the sender gives the upload up.
  * @throws {FormatError} if it is not one.
  */
-export function parseEnding(payload: Uint8Array): Ending {
+export function parseEnding(payload: Uint8Array): Ending | undefined {
   const json = parseJson(payload);
+  if (json.abandon === true) return undefined;
   const sha256 = text(json, "sha256");
   if (!/^[0-9a-f]{64}$/.test(sha256)) {
     throw new FormatError('"sha256" must be 64 hexadecimal digits in lower case');

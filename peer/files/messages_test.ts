@@ -59,6 +59,7 @@ Deno.test("offers, acknowledgements and endings are read as they were written", 
     assert.equal(parseAcknowledgement(formatAcknowledgement(offset)), offset);
     const ending = { size: offset, sha256: "0f".repeat(32) };
     assert.deepEqual(parseEnding(formatEnding(ending)), ending);
+    assert.equal(parseEnding(formatEnding(undefined)), undefined);
   }));
 });
 

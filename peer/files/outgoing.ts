@@ -6,13 +6,16 @@ import { JSON_SCHEMA, parseUploadOrder } from "./messages.ts";
 import { failure, Progress } from "./progress.ts";
 import { inspectFile, SourceFile, SourceFileError } from "./source_file.ts";
 import { openFolder, readRecords, removeFile, writeRecord } from "./storage.ts";
-import { isRefusal, Transfer } from "./transfer.ts";
+import { abandonTransfer, isRefusal, Transfer } from "./transfer.ts";
 import { formatJob, parseJob, type UploadJob } from "./upload_job.ts";
 
 const logger = getLogger(["rmb", "peer", "files"]);
 
-/** Uploads under way at once, in all and to one twin: what receivers of ours let one twin have. */
-const MAX_RUNNING = 16;
+/**
+ * Uploads under way at once: half of what a gateway has waiting for a relay; and to one twin: what
+ * receivers of ours let one have.
+ */
+const MAX_RUNNING = 8;
 const MAX_RUNNING_TO_ONE = 4;
 /** Uploads that were asked for and have not ended; above, no more are taken. */
 const MAX_JOBS = 1000;
@@ -118,6 +121,10 @@ export class Outgoing {
     } catch (error) {
       if (this.#stop.signal.aborted) return;
       await progress.failed((error as Error).message);
+      const { signal } = this.#stop;
+      if (!isRefusal(error)) {
+        await abandonTransfer({ host: this.#host, job, signal }).catch(() => {});
+      }
     }
     await removeFile(this.#recordOf(job));
   }

@@ -162,6 +162,18 @@ export class Transfer {
   }
 }
 
+/**
+ * Tells the receiver that no more will come, so that it can make room.
+ *
+ * @throws {CodedError} if it can't be told now.
+ */
+export async function abandonTransfer(
+  { host, job, signal }: Pick<TransferOptions, "host" | "job" | "signal">,
+): Promise<void> {
+  const options = { uid: partUid(job.id, "close"), timeout: ASK_TIMEOUT, signal };
+  await host.send(job.destination, "file.close", formatEnding(undefined), options);
+}
+
 /** Whether an error is the receiver's last word; all others may pass. */
 export function isRefusal(error: unknown): boolean {
   return error instanceof RemoteError && error.code === ErrorCode.none;
