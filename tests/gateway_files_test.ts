@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { until } from "./fixtures/deadline.ts";
 import { FileNetwork, sha256OfFile } from "./fixtures/file_network.ts";
 import { base64Of, type Json, textOf } from "./fixtures/local_program.ts";
+import { runPeer } from "./fixtures/run_peer.ts";
 
 const MIB = 1024 * 1024;
 /** A file that takes longer to go over than a test takes to interrupt it. */
@@ -95,6 +96,19 @@ Deno.test("files are uploaded", async (t) => {
     });
   }
 
+  await t.step("though both gateways are told to stop half-way", async () => {
+    const { path, sha256 } = await files.makeFile("a file.bin", LARGE);
+    alice.program.lines.length = 0;
+    const ret = await files.upload({ path, cmd: "files.stopped" });
+    await alice.program.line(/upload .*: \d+ of \d+ bytes, [1-9]\d %/);
+    for (const { code } of await Promise.all([alice.program.stop(), bob.program.stop()])) {
+      assert.equal(code, 0);
+    }
+    await Promise.all([files.startGateway(alice), files.startGateway(bob)]);
+    await checkCompleted(ret, "files.stopped", sha256, LARGE);
+    assert.ok(alice.program.lines.some((line) => /begins at [1-9]/.test(line)), "it went on");
+  });
+
   await t.step("or not, if the file changes meanwhile", async () => {
     const { path } = await files.makeFile("a file.bin", LARGE);
     alice.program.lines.length = 0;
@@ -143,6 +157,15 @@ Deno.test("files are uploaded", async (t) => {
     await files.network.restart(alice);
     const { error: own } = await files.answers(await files.upload({ path }));
     assert.match(own.message, /uploads are off here/);
+  });
+
+  await t.step("or not, if the folder can't be used: then the gateway does not start", async () => {
+    const { network: { network, relay } } = files;
+    const args = ["--twins", network.twins, "--relay", relay.url, "--redis", alice.redis.url];
+    const env = { RMB_PEER_MNEMONIC: alice.twin.secret, RMB_PEER_UPLOADS: network.twins };
+    const { code, stderr } = await runPeer(args, env);
+    assert.equal(code, 1);
+    assert.match(stderr, /Cannot use folder ".*twins\.json" for uploads/);
   });
 
   await t.step("and nothing is left behind", async () => {
