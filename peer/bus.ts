@@ -1,7 +1,13 @@
 import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import { RmbError, unixNow } from "@rmb/protocol";
 import { type Backlog, BacklogSchema } from "./gen/peer_pb.ts";
-import { backlogKey, commandList, INVALID_MESSAGES, LOCAL_REQUESTS } from "./local.ts";
+import {
+  backlogKey,
+  commandList,
+  INVALID_MESSAGES,
+  LOCAL_REQUESTS,
+  LOCAL_RESPONSES,
+} from "./local.ts";
 import { type Client, command, makeClient } from "./redis/client.ts";
 import { Pipeline } from "./redis/pipeline.ts";
 import * as scripts from "./redis/scripts.ts";
@@ -30,10 +36,13 @@ const SEEN = "msgbus.system.seen";
 /** Redis key that says which gateway uses this Redis. */
 const OWNER = "msgbus.system.gateway";
 
+/** A list that local programs push to. */
+export type LocalList = typeof LOCAL_REQUESTS | typeof LOCAL_RESPONSES;
+
 /** An entry of a local list that is being worked on. */
 export interface Entry {
   /** The list that it was taken from. */
-  readonly list: string;
+  readonly list: LocalList;
   /** Its id among those being worked on. */
   readonly id: string;
   /** The uid that it is sent with, however often. */
@@ -80,9 +89,9 @@ export class Bus implements AsyncDisposable {
   readonly #client: Client;
   readonly #pipeline: Pipeline;
   /** A connection for each list waited for: waiting blocks all that comes after it. */
-  readonly #waiters = new Map<string, Client>();
+  readonly #waiters: Readonly<Record<LocalList, Client>>;
   /** The last entry of each list that was taken by this process, and how many to take next. */
-  readonly #taken = new Map<string, { last: string; most: number }>();
+  readonly #taken = new Map<LocalList, { last: string; most: number }>();
   readonly #name = crypto.randomUUID();
   /** When the last wait for an attempt to connect is over, in milliseconds since 1970. */
   #retryAt = 0;
@@ -91,12 +100,18 @@ export class Bus implements AsyncDisposable {
     this.#url = url;
     this.#client = this.#makeClient("commands");
     this.#pipeline = new Pipeline(this.#client);
+    this.#waiters = {
+      [LOCAL_REQUESTS]: this.#makeClient(LOCAL_REQUESTS),
+      [LOCAL_RESPONSES]: this.#makeClient(LOCAL_RESPONSES),
+    };
   }
 
   /** Connects, and waits for as long as Redis can't be reached. */
   static async connect(url: string): Promise<Bus> {
     const bus = new Bus(url);
-    await bus.#client.connect();
+    await Promise.all(
+      [bus.#client, ...Object.values(bus.#waiters)].map((client) => client.connect()),
+    );
     return bus;
   }
 
@@ -106,7 +121,7 @@ export class Bus implements AsyncDisposable {
    *
    * @returns Up to 1000 entries, none if there are none now.
    */
-  async take(list: string): Promise<Entry[]> {
+  async take(list: LocalList): Promise<Entry[]> {
     const { last, most } = this.#taken.get(list) ?? { last: "0-0", most: FIRST_TAKEN };
     const uids = Array.from({ length: most }, () => crypto.randomUUID());
     const entries = await this.#pipeline.run<[Uint8Array, Uint8Array[]][]>(
@@ -133,20 +148,15 @@ export class Bus implements AsyncDisposable {
    *
    * @throws If Redis can't be asked now.
    */
-  async wait(list: string): Promise<void> {
-    let client = this.#waiters.get(list);
-    if (client === undefined) {
-      client = this.#makeClient(list);
-      this.#waiters.set(list, client);
-      await attemptConnection(client);
-    }
+  async wait(list: LocalList): Promise<void> {
     // Moves the entry to where it is.
-    await command(client, ["BLMOVE", list, list, "RIGHT", "RIGHT", `${WAIT_TIME}`]);
+    const args = ["BLMOVE", list, list, "RIGHT", "RIGHT", `${WAIT_TIME}`];
+    await command(this.#waiters[list], args);
   }
 
   /** Ends all waits for entries, with errors. */
   stopWaiting(): void {
-    for (const client of this.#waiters.values()) if (client.isOpen) client.destroy();
+    for (const client of Object.values(this.#waiters)) if (client.isOpen) client.destroy();
   }
 
   /** Is done with an entry that was sent, or can't be. */
@@ -156,7 +166,7 @@ export class Bus implements AsyncDisposable {
 
   /** Is done with entries of a list that can't be read: keeps them for people to look at. */
   async invalid(
-    list: string,
+    list: LocalList,
     entries: readonly { id: string; answer?: { replyTo: string; text: string } | undefined }[],
   ): Promise<void> {
     const replyLists = entries.map(({ answer }) => answer?.replyTo ?? "");
@@ -327,15 +337,8 @@ export class Bus implements AsyncDisposable {
 }
 
 /** Redis stream of the entries of a list that are being worked on. */
-function working(list: string): string {
+function working(list: LocalList): string {
   return `${list}.working`;
-}
-
-/** Begins to connect, and waits until that has worked or failed once. */
-async function attemptConnection(client: Client): Promise<void> {
-  const attempted = new Promise((resolve) => client.once("ready", resolve).once("error", resolve));
-  client.connect().catch(() => {}); // It tries until it is disposed of, which is no error.
-  await attempted;
 }
 
 /** An answer is lost: what should be its list is something else. */

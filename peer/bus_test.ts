@@ -55,6 +55,7 @@ async function captureLog(): Promise<{ readonly messages: string[] } & AsyncDisp
 }
 
 const LOCAL = "msgbus.system.local";
+const REPLY = "msgbus.system.reply";
 
 const textsOf = (entries: readonly Entry[]) =>
   entries.map(({ value }) => new TextDecoder().decode(value));
@@ -112,13 +113,13 @@ Deno.test("Bus waits for an entry for a second, without taking it", async () => 
   await using redis = await TestBus.start();
   const { bus, client } = redis;
   await bus.wait(LOCAL);
-  const waiting = Promise.all([bus.wait(LOCAL), bus.wait("other")]);
+  const waiting = Promise.all([bus.wait(LOCAL), bus.wait(REPLY)]);
   const isWaiting = async () => (await client.info("clients")).includes("blocked_clients:2");
   await until(isWaiting, "both waiting");
   await client.lPush(LOCAL, ["1", "2"]);
   await waiting;
   assert.deepEqual(await client.lRange(LOCAL, 0, -1), ["2", "1"]);
-  const stopped = bus.wait("other");
+  const stopped = bus.wait(REPLY);
   await until(async () => !(await client.info("clients")).includes("blocked_clients:0"), "waiting");
   bus.stopWaiting();
   await inTime(stopped.catch(() => {}), "the end of the wait");
@@ -339,7 +340,7 @@ Deno.test("Bus disconnects also while Redis is away", async () => {
   await using network = await Network.create([]);
   const { url, program } = await network.startRedis();
   const bus = await Bus.connect(url);
-  await bus.wait("list");
+  await bus.wait(LOCAL);
   await program.stop("SIGKILL");
   const lost = assert.rejects(bus.push("list", "1"), /not reachable/);
   await inTime(bus[Symbol.asyncDispose](), "the end");

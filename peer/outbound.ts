@@ -1,7 +1,7 @@
 import { create } from "@bufbuild/protobuf";
 import { getLogger } from "@logtape/logtape";
 import { type EnvelopeInit, FormatError, formatSession, unixNow } from "@rmb/protocol";
-import type { Bus, Entry, SentRequest } from "./bus.ts";
+import type { Bus, Entry, LocalList, SentRequest } from "./bus.ts";
 import { CodedError, ErrorCode } from "./codes.ts";
 import { BacklogSchema } from "./gen/peer_pb.ts";
 import {
@@ -71,7 +71,10 @@ export class Outbound {
   }
 
   /** Takes the entries of a list, and sends them in their order. */
-  async #take(list: string, prepare: (entry: Entry) => Promise<Send | undefined>): Promise<void> {
+  async #take(
+    list: LocalList,
+    prepare: (entry: Entry) => Promise<Send | undefined>,
+  ): Promise<void> {
     let failure = "";
     for (await this.#sender.room(); !this.#stop.aborted; await this.#sender.room()) {
       try {
@@ -94,7 +97,7 @@ export class Outbound {
   }
 
   async #work(
-    list: string,
+    list: LocalList,
     entries: readonly Entry[],
     prepare: (entry: Entry) => Promise<Send | undefined>,
   ): Promise<void> {
@@ -111,7 +114,10 @@ export class Outbound {
   }
 
   /** Keeps what can't be read for people to look at, and tells who sent it if it says who. */
-  async #keep(list: string, entries: readonly { entry: Entry; message: string }[]): Promise<void> {
+  async #keep(
+    list: LocalList,
+    entries: readonly { entry: Entry; message: string }[],
+  ): Promise<void> {
     const kept = entries.map(({ entry: { id, value }, message }) => {
       const address = list === LOCAL_REQUESTS ? replyAddress(value) : undefined;
       const error = { code: ErrorCode.other, message: `Cannot read the request: ${message}` };
