@@ -2,6 +2,7 @@ import { isTfchainDomain, NoTwinError, parseRelayUrl, type TwinRegistry } from "
 import { runProgram, untilAborted } from "@rmb/protocol/program";
 import { openRegistry, type RegistryPlace } from "@rmb/protocol/program-registry";
 import { getLogger } from "@logtape/logtape";
+import { FilePlugin } from "./files/mod.ts";
 import { Gateway } from "./gateway.ts";
 import { type Keys, parseOptions, readKeys } from "./options.ts";
 
@@ -24,8 +25,9 @@ export function main(args: readonly string[]): Promise<never> {
     if ("substrate" in options.registry) warnOfRelay(options.relay);
     const registry = await openRegistry(options.registry, stop);
     const update = !options.noUpdate;
+    const plugins = [new FilePlugin(options.uploads)];
     const gateway = await Promise.race([
-      Gateway.start({ ...options, ...keys, registry, update }).catch(async (error) => {
+      Gateway.start({ ...options, ...keys, registry, update, plugins }).catch(async (error) => {
         throw error instanceof NoTwinError
           ? new NoTwinError(error.message + await advice(keys, registry, options.registry))
           : error;

@@ -3,7 +3,19 @@
  *
  * @module
  */
+export { CodedError, ErrorCode } from "./codes.ts";
+export type { FileLimits } from "./files/limits.ts";
+export { FilePlugin } from "./files/mod.ts";
 export { Gateway, type GatewayOptions } from "./gateway.ts";
+export type { LocalError, LocalRequest } from "./local.ts";
+export {
+  type Plugin,
+  type PluginAnswer,
+  type PluginCallOptions,
+  type PluginHost,
+  type PluginRequest,
+  RemoteError,
+} from "./plugin.ts";
 
 if (import.meta.main) {
   const { main } = await import("./main.ts");

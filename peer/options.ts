@@ -14,7 +14,7 @@ import {
 import { checkRedisUrl } from "@rmb/protocol/redis-url";
 import { object, or } from "@optique/core/constructs";
 import { message, optionName } from "@optique/core/message";
-import { map, multiple, withDefault } from "@optique/core/modifiers";
+import { map, multiple, optional, withDefault } from "@optique/core/modifiers";
 import type { InferValue, Parser } from "@optique/core/parser";
 import { flag, option } from "@optique/core/primitives";
 import { choice, string } from "@optique/core/valueparser";
@@ -76,6 +76,11 @@ const parser = object({
     PUBLIC_RELAY,
     shown(PUBLIC_RELAY),
   ),
+  uploads: optional(
+    option("-u", "--uploads", string({ metavar: "DIR" }), {
+      description: message`Folder for files of other twins; without it no files are sent or taken.`,
+    }),
+  ),
   noUpdate: option("--no-update", {
     description: message`Do not publish the twin's relay and encryption key; warn if they differ.`,
   }),
@@ -115,6 +120,7 @@ export function parseOptions(args: readonly string[]) {
       { name: "redis", short: "-r" },
       ...registryEnvironment,
       { name: "relay" },
+      { name: "uploads", short: "-u" },
       { name: "no-update", flag: true },
       { name: "debug", short: "-d", flag: true },
     ],

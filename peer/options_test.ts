@@ -117,14 +117,16 @@ Deno.test("parseOptions() uses the public network unless told otherwise", async 
 Deno.test("parseOptions() reads every option, from the environment too", async () => {
   const args = ["--mnemonic", MNEMONIC, "--key-type", "ed25519", "--redis", "redis://:pw@h:1/2"];
   args.push("--twins", "t", "--relay", "wss://relay.example", "--no-update", "--debug");
+  args.push("--uploads", "files");
   const short = ["-m", MNEMONIC, "-k", "ed25519", "-r", "redis://:pw@h:1/2"];
-  short.push("--twins=t", "--relay=wss://relay.example", "--no-update", "-d");
+  short.push("--twins=t", "--relay=wss://relay.example", "--no-update", "-d", "-u", "files");
   const env = {
     RMB_PEER_MNEMONIC: MNEMONIC,
     RMB_PEER_KEY_TYPE: "ed25519",
     RMB_PEER_REDIS: "redis://:pw@h:1/2",
     RMB_PEER_TWINS: "t",
     RMB_PEER_RELAY: "wss://relay.example",
+    RMB_PEER_UPLOADS: "files",
     RMB_PEER_NO_UPDATE: "1",
     RMB_PEER_DEBUG: "true",
   };
@@ -134,6 +136,7 @@ Deno.test("parseOptions() reads every option, from the environment too", async (
       redis: "redis://:pw@h:1/2",
       registry: { twins: "t" },
       relay: "wss://relay.example",
+      uploads: "files",
       noUpdate: true,
       verbosity: 1,
       ...keysOf(MNEMONIC, "ed25519"),

@@ -1,11 +1,11 @@
 import { parseRelayUrl } from "./domain.ts";
-import { createEnvelope, encodeEnvelope, unixNow } from "./envelope.ts";
 import { NotSentError } from "./errors.ts";
 import type { Keypair } from "./keys.ts";
-import { readRouting } from "./routing.ts";
+import { Link } from "./link.ts";
+import { OutgoingMessage } from "./outgoing.ts";
 import type { Session } from "./session.ts";
+import { type OpenSocket, openWebSocket, type Refusal, type RelaySocket } from "./socket.ts";
 import { createToken } from "./token.ts";
-import { UnsentMessages } from "./unsent.ts";
 
 /** Whether a relay is connected and, if not, why and for how long. */
 export type RelayState =
@@ -45,38 +45,36 @@ export interface RelayConnectionOptions {
   readonly onMessage: (bytes: Uint8Array) => void;
   /** Called when the relay is connected, and with the reason when it is not. It must not throw. */
   readonly onState?: (state: RelayState) => void;
+  /** Called when {@linkcode RelayConnection.healthy} has changed. It must not throw. */
+  readonly onHealth?: (healthy: boolean) => void;
+  /**
+   * Opens the WebSocket. Default: the one of the platform, which can't stop reading; `openWsSocket` of
+   * `@rmb/protocol/ws-socket` can.
+   */
+  readonly openSocket?: OpenSocket;
   /** How patient it is; what is left out has its default. */
   readonly times?: Partial<RelayTimes>;
 }
 
-/** Bytes handed to the socket and not taken by the kernel above which further messages wait here. */
-const MAX_BUFFERED = 1024 * 1024;
-
 /** How often it is looked whether the kernel took what was handed to the socket, in milliseconds. */
 const FLUSH_INTERVAL = 10;
 
-/** How long closing waits for what was handed to the socket, in milliseconds. */
+/** How often it is looked how the relay is, in milliseconds. */
+const TICK = 100;
+
+/** How long closing waits for what was sent to be confirmed, in milliseconds. */
 const CLOSE_TIME = 2000;
 
-/** From this difference of clocks on, in seconds, a refused token is put down to it. */
-const NOTICEABLE_SKEW = 30;
+/** How long closing waits for the relay to close the connection too, in milliseconds. */
+const END_TIME = 2000;
 
-/** The longest time that a timer can have, in milliseconds: 25 days. */
-const MAX_TIMER = 2 ** 31 - 1;
-
-/** A message on its way out. */
-interface Outgoing {
-  readonly bytes: Uint8Array;
-  readonly resolve: () => void;
-  readonly reject: (error: NotSentError) => void;
-  timer?: ReturnType<typeof setTimeout>;
-  /** Whether its time ran out while the socket had it. */
-  late?: boolean;
-}
+/** From this difference of clocks on, in milliseconds, a refused token is put down to it. */
+const NOTICEABLE_SKEW = 30_000;
 
 /**
  * A connection to a relay that stays connected: it connects again when it ends or falls silent, with
- * a fresh token and after a wait that grows from 1 s to 30 s, until it is closed.
+ * a fresh token and after a wait that grows from 1 s to 30 s, until it is closed. What the relay has
+ * not confirmed by then is sent again, in order: receivers should know messages by their uids.
  *
  * @example
  * ```ts
@@ -95,14 +93,19 @@ export class RelayConnection implements AsyncDisposable {
   readonly #options: RelayConnectionOptions;
   readonly #url: URL;
   readonly #times: RelayTimes;
-  readonly #ping: Uint8Array;
   readonly #closing = new AbortController();
   readonly #running: Promise<void>;
-  #socket: WebSocket | undefined;
-  /** When the relay was connected, in milliseconds of Unix time. */
+  #link: Link | undefined;
+  #healthy = false;
+  #paused = false;
+  /** When this connection was made, in milliseconds of Unix time. */
   #connectedSince = Infinity;
-  #waiting: Outgoing[] = [];
-  readonly #unsent = new UnsentMessages<Outgoing>();
+  #clockOffset: number | undefined;
+  /** Pauses and resumes the socket, closes it in order, or at once. */
+  #socket: RelaySocket | undefined;
+  /** What the socket does not have, oldest first. */
+  #waiting = new Set<OutgoingMessage>();
+  #flushing = false;
   #flushTimer: ReturnType<typeof setTimeout> | undefined;
 
   /**
@@ -115,18 +118,38 @@ export class RelayConnection implements AsyncDisposable {
     this.#url = parseRelayUrl(options.url);
     const defaults = { connect: 10_000, ping: 20_000, silence: 40_000, retry: [1000, 30_000] };
     this.#times = { ...defaults as unknown as RelayTimes, ...options.times };
-    this.#ping = encodeEnvelope(createEnvelope({
-      uid: "ping",
-      source: options.session,
-      destination: options.session,
-      message: { case: "ping", value: {} },
-    }));
     this.#running = this.#run();
   }
 
   /** Whether the relay is connected now. */
   get connected(): boolean {
-    return this.#socket !== undefined;
+    return this.#link !== undefined;
+  }
+
+  /**
+   * Whether the relay is connected and answers pings: while it owes an answer, something was heard
+   * from it, or it still took bytes, within the last second, give or take what the network needs.
+   */
+  get healthy(): boolean {
+    return this.#healthy;
+  }
+
+  /** Milliseconds that the relay's last answer to a ping took. */
+  get roundTrip(): number | undefined {
+    return this.#link?.roundTrip;
+  }
+
+  /**
+   * Milliseconds by which the relay's clock is ahead of this machine's, to within a second or so, as
+   * far as the relay has said and the socket shows it.
+   */
+  get clockOffset(): number | undefined {
+    return this.#clockOffset;
+  }
+
+  /** How many messages are not confirmed. */
+  get waiting(): number {
+    return this.#waiting.size + (this.#link?.unconfirmed ?? 0);
   }
 
   /**
@@ -134,45 +157,73 @@ export class RelayConnection implements AsyncDisposable {
    * are sent, messages wait in memory, in order; it is for the caller to bound how many.
    *
    * @param bytes The envelope, which must not be changed any more.
-   * @param timeout Milliseconds that it may wait. Default: for ever.
-   * @returns When the operating system has taken it.
-   * @throws {NotSentError} if that did not happen in time, or the connection was closed.
+   * @param timeout Milliseconds that it may take. Default: any time.
+   * @returns When the relay has confirmed that it has it.
+   * @throws {NotSentError} if that did not happen in time, or the connection was closed. The relay may
+   * have it all the same, if it was connected.
    */
   send(bytes: Uint8Array, timeout?: number): Promise<void> {
     if (this.#closing.signal.aborted) {
       return Promise.reject(new NotSentError("Cannot send: the relay connection is closed"));
     }
-    return new Promise((resolve, reject) => {
-      const message: Outgoing = { bytes, resolve, reject };
-      if (timeout !== undefined) {
-        message.timer = setTimeout(
-          () => this.#expire(message),
-          Math.min(Math.max(timeout, 0), MAX_TIMER),
-        );
-      }
-      this.#waiting.push(message);
-      this.#flush();
-    });
+    const { host } = this.#url;
+    const message = new OutgoingMessage(
+      bytes,
+      timeout,
+      () => `${host} ${this.connected ? "did not confirm it" : "was not connected"} in time`,
+    );
+    this.add(message);
+    return message.confirmed;
+  }
+
+  /** Sends a message that may have come back from another connection, behind all others. */
+  add(message: OutgoingMessage): void {
+    this.#hold(message);
+    if (this.#flushing) return;
+    this.#flushing = true;
+    queueMicrotask(() => this.#flush()); // What is sent in one turn goes out together.
+  }
+
+  /** Gives back all that is not confirmed, oldest first: this connection does not send it any more. */
+  takeBack(): OutgoingMessage[] {
+    return [...this.#link?.takeBack() ?? [], ...this.#waiting];
+  }
+
+  /** Asks the relay for a sign of life, if it is connected and owes none. */
+  ping(): void {
+    this.#link?.ping();
   }
 
   /**
-   * Closes the connection for good, after what it holds was sent if that takes no longer than 2 s.
-   * What was not sent by then is refused with a {@linkcode NotSentError}.
+   * Stops reading from the relay, so that it has to wait; a few messages may still arrive. Neither are
+   * messages confirmed meanwhile, nor is it noticed that the relay is gone.
+   */
+  pause(): void {
+    this.#paused = true;
+    this.#socket?.pause();
+  }
+
+  /** Goes on reading from the relay. */
+  resume(): void {
+    this.#paused = false;
+    this.#socket?.resume();
+  }
+
+  /**
+   * Closes the connection for good: waits up to 2 s for what was sent to be confirmed, then up to 2 s
+   * for what the relay sends until it has closed the connection too. What was not confirmed is refused
+   * with a {@linkcode NotSentError}.
    */
   async close(): Promise<void> {
+    this.resume(); // Or nothing would be confirmed.
     const until = Date.now() + CLOSE_TIME;
-    while (this.#socket !== undefined && Date.now() < until) {
-      this.#flush();
-      if (this.#waiting.length + this.#unsent.length === 0) break;
+    while (this.connected && this.waiting > 0 && Date.now() < until) {
       await pause(FLUSH_INTERVAL, this.#closing.signal);
     }
     this.#closing.abort();
     await this.#running;
     clearTimeout(this.#flushTimer);
-    for (const message of [...this.#unsent.takeAll(), ...this.#waiting.splice(0)]) {
-      clearTimeout(message.timer);
-      message.reject(new NotSentError("Cannot send: the relay connection was closed"));
-    }
+    for (const message of this.#waiting) message.refuse("the relay connection was closed");
   }
 
   /** Closes the connection, see {@linkcode RelayConnection.close}. */
@@ -201,133 +252,130 @@ export class RelayConnection implements AsyncDisposable {
     const url = new URL(this.#url);
     url.search = await createToken(this.#options.keypair, this.#options.session);
     if (this.#closing.signal.aborted) return "closed";
-    const socket = new WebSocket(url);
-    socket.binaryType = "arraybuffer";
-    const { promise: ended, resolve: end } = Promise.withResolvers<string>();
+    const { openSocket = openWebSocket } = this.#options;
+    const { promise: ended, resolve: end } = Promise.withResolvers<End>();
     const { host } = this.#url;
     const { connect, ping, silence } = this.#times;
-    let heard = Date.now();
+    const tick = Math.min(TICK, ping, silence / 4);
+    const start = Date.now();
     const timers = [
       setTimeout(
-        () => this.connected || end(`no answer from ${host} within ${connect} ms`),
+        () => this.connected || end({ reason: `no answer from ${host} within ${connect} ms` }),
         connect,
       ),
-      setInterval(() => this.connected && socket.send(this.#ping), ping),
+      setInterval(() => this.#link?.ping(), ping),
       setInterval(() => {
-        if (this.connected && Date.now() - heard > silence) {
-          end(`${host} said nothing for ${silence / 1000} s`);
-        }
-      }, Math.min(ping, silence) / 4),
+        if (this.#link === undefined || this.#paused) return;
+        this.#link.tick();
+        this.#look();
+        if (this.#link.silent <= silence) return;
+        end({ reason: `${host} said nothing for ${silence / 1000} s` });
+      }, tick),
     ];
-    const abort = () => end("closed");
-    onAbort(this.#closing.signal, abort);
-
-    socket.onopen = () => {
-      heard = this.#connectedSince = Date.now();
-      this.#socket = socket;
-      this.#options.onState?.({ connected: true });
-      socket.send(this.#ping);
-      this.#flush();
+    const socket = openSocket(url, {
+      onOpen: (date) => {
+        this.#connectedSince = Date.now();
+        this.#noteClock(date, start);
+        this.#socket = socket;
+        this.#link = new Link(socket, this.#options.session, tick);
+        if (this.#paused) socket.pause();
+        this.#options.onState?.({ connected: true });
+        this.#flush();
+      },
+      onMessage: (bytes) => {
+        if (this.#link?.hear(bytes) !== false) this.#options.onMessage(bytes);
+        if (!this.#healthy) this.#look();
+      },
+      onEnd: (reason, refusal) => end({ reason, refusal }),
+    });
+    const close = () => {
+      if (!this.connected) return end({ reason: "closed" });
+      socket.close();
+      timers.push(setTimeout(() => end({ reason: "closed" }), END_TIME));
     };
-    socket.onmessage = ({ data }) => {
-      heard = Date.now();
-      if (!(data instanceof ArrayBuffer)) {
-        return end(`${host} sent text, which is not of this protocol`);
-      }
-      const bytes = new Uint8Array(data);
-      if (!isPong(bytes)) this.#options.onMessage(bytes);
-    };
-    socket.onerror = (event) => end((event as ErrorEvent).message || "connection failed");
-    socket.onclose = ({ code, reason }) =>
-      end(`${host} closed the connection (${code}${reason && `: ${reason}`})`);
+    onAbort(this.#closing.signal, close);
 
-    const reason = await ended;
-    const refused = !this.connected && reason.endsWith("status code: 401");
-    this.#socket = undefined;
+    const { reason, refusal } = await ended;
+    const unconfirmed = this.#link?.takeBack() ?? [];
+    this.#link = this.#socket = undefined;
     timers.forEach(clearTimeout);
-    this.#closing.signal.removeEventListener("abort", abort);
-    letGo(socket);
-    this.#waiting = [...this.#unsent.takeAll(), ...this.#waiting];
-    for (const message of this.#waiting.filter(({ late }) => late)) this.#expire(message);
-    return refused ? await this.#explainRefusedToken() : reason;
+    this.#closing.signal.removeEventListener("abort", close);
+    socket.terminate();
+    const waiting = [...unconfirmed, ...this.#waiting];
+    this.#waiting = new Set();
+    for (const message of waiting) this.#hold(message);
+    this.#look();
+    if (refusal === undefined) return reason;
+    const { status, text = "", date } = refusal;
+    // Nothing that repeats the token: that is a secret.
+    const isFit = text !== "" &&
+      !url.search.slice(1).split(".").some((part) => text.includes(part));
+    const says = isFit ? `, "${text}"` : "";
+    if (status !== 401) return `${host} refused the connection (${status}${says})`;
+    this.#noteClock(date ?? await this.#askForDate(), start);
+    return `${host} refused the token (401${says}): ${this.#explainRefusedToken()}`;
+  }
+
+  #hold(message: OutgoingMessage): void {
+    message.moveTo(this.#waiting);
+    this.#waiting.add(message);
   }
 
   /** Hands waiting messages to the socket while it is connected and keeps up. */
   #flush(): void {
+    this.#flushing = false;
     clearTimeout(this.#flushTimer);
-    this.#flushTimer = undefined;
-    const socket = this.#socket;
-    if (socket === undefined || socket.readyState !== WebSocket.OPEN) return;
-    let handed = 0;
-    while (handed < this.#waiting.length && socket.bufferedAmount < MAX_BUFFERED) {
-      const message = this.#waiting[handed++]!;
-      socket.send(message.bytes as Uint8Array<ArrayBuffer>);
-      this.#unsent.push(message, message.bytes.length);
-    }
-    if (handed > 0) this.#waiting.splice(0, handed);
-    this.#unsent.settle(socket.bufferedAmount, (message) => {
-      clearTimeout(message.timer);
-      message.resolve();
-    });
-    if (this.#waiting.length + this.#unsent.length > 0) {
-      this.#flushTimer = setTimeout(() => this.#flush(), FLUSH_INTERVAL);
-    }
+    if (this.#link === undefined || this.#link.hand(this.#waiting)) return;
+    this.#flushTimer = setTimeout(() => this.#flush(), FLUSH_INTERVAL);
   }
 
-  #expire(message: Outgoing): void {
-    const at = this.#waiting.indexOf(message);
-    message.late = true;
-    if (at < 0) return; // With the socket: it may yet go out, or comes back here.
-    this.#waiting.splice(at, 1);
-    message.reject(new NotSentError(`Cannot send: ${this.#url.host} was not connected in time`));
+  /** Tells when the relay's health has changed. */
+  #look(): void {
+    const healthy = this.#link?.answers ?? false;
+    if (healthy === this.#healthy) return;
+    this.#healthy = healthy;
+    this.#options.onHealth?.(healthy);
   }
 
-  /** Why a relay may have refused a token: asks it for the time. Browsers can't see the 401. */
-  async #explainRefusedToken(): Promise<string> {
+  /** Notes the relay's clock, by an answer to what was sent at a time. */
+  #noteClock(date: string | undefined, sent: number): void {
+    // It is cut to seconds, and was read somewhere on the way.
+    const offset = Date.parse(date ?? "") + 500 - (sent + Date.now()) / 2;
+    if (Number.isFinite(offset)) this.#clockOffset = Math.round(offset);
+  }
+
+  /** Asks the relay for its clock, where its refusal can't be read, as in browsers. */
+  async #askForDate(): Promise<string | undefined> {
     const url = new URL(this.#url);
     url.protocol = url.protocol === "wss:" ? "https:" : "http:";
-    const refused = `${this.#url.host} refused the token (401)`;
-    const { twin } = this.#options.session;
     try {
       const signal = AbortSignal.any([AbortSignal.timeout(5000), this.#closing.signal]);
       const response = await fetch(url, { method: "HEAD", redirect: "manual", signal });
       await response.body?.cancel();
-      const skew = unixNow() - Date.parse(response.headers.get("date") ?? "") / 1000;
-      if (Math.abs(skew) >= NOTICEABLE_SKEW) {
-        const side = skew > 0 ? "ahead of" : "behind";
-        return `${refused}: this machine's clock is ${
-          Math.round(Math.abs(skew))
-        } s ${side} the relay's`;
-      }
+      return response.headers.get("date") ?? undefined;
     } catch {
-      // The relay's clock is a hint only.
+      return undefined; // It is a hint only.
     }
-    return `${refused}: twin ${twin} is unknown to the relay, or its account is not the ` +
-      `${this.#options.keypair.type} key ${this.#options.keypair.address} (twin id, secret or key type is wrong)`;
+  }
+
+  /** Why a relay may have refused a token. */
+  #explainRefusedToken(): string {
+    const offset = this.#clockOffset ?? 0;
+    if (Math.abs(offset) >= NOTICEABLE_SKEW) {
+      const side = offset < 0 ? "ahead of" : "behind";
+      const seconds = Math.round(Math.abs(offset) / 1000);
+      return `this machine's clock is ${seconds} s ${side} the relay's`;
+    }
+    const { session: { twin }, keypair: { type, address } } = this.#options;
+    return `twin ${twin} is unknown to the relay, or its account is not the ${type} key ` +
+      `${address} (twin id, secret or key type is wrong)`;
   }
 }
 
-function isPong(bytes: Uint8Array): boolean {
-  try {
-    return readRouting(bytes).kind === "pong";
-  } catch {
-    return false; // For the receiver to refuse.
-  }
-}
-
-/** Stops listening to a socket and closes it, without waiting: closing can take minutes. */
-function letGo(socket: WebSocket): void {
-  socket.onopen =
-    socket.onmessage =
-    socket.onerror =
-    socket.onclose =
-      null;
-  socket.onerror = () => {};
-  try {
-    socket.close(1000);
-  } catch {
-    // It had never begun to connect.
-  }
+/** Why a connection ended. */
+interface End {
+  readonly reason: string;
+  readonly refusal?: Refusal | undefined;
 }
 
 function pause(milliseconds: number, signal: AbortSignal): Promise<void> {

@@ -50,6 +50,7 @@ export type {
   Response as ResponseMessage,
 } from "./gen/types_pb.ts";
 export { Keypair, type KeyType, verifySignature } from "./keys.ts";
+export { OutgoingMessage } from "./outgoing.ts";
 export { type MessageKind, readRouting, type Routing } from "./routing.ts";
 export { type Junction, parseSecret, type Secret } from "./secret.ts";
 export { formatSession, MAX_TWIN_ID, parseSession, sameSession, type Session } from "./session.ts";
@@ -65,5 +66,5 @@ export {
   tokenSession,
   verifyToken,
 } from "./token.ts";
+export type { OpenSocket, Refusal, RelaySocket, RelaySocketEvents } from "./socket.ts";
 export type { Twin, TwinRegistry, TwinUpdate } from "./twin.ts";
-export { UnsentMessages } from "./unsent.ts";

@@ -28,6 +28,7 @@ Deno.test("a relay serves wss with its own certificate to RelayConnections that 
         `
         import { createEnvelope, encodeEnvelope, Keypair, readRouting, RelayConnection }
           from "@rmb/protocol";
+        import { openWsSocket } from "@rmb/protocol/ws-socket";
         const [url, ...secrets] = Deno.args;
         const received = Promise.withResolvers();
         const [sender, receiver] = [[7, "ed25519"], [8, "sr25519"]].map(([twin, type], i) =>
@@ -35,6 +36,7 @@ Deno.test("a relay serves wss with its own certificate to RelayConnections that 
             url,
             session: { twin },
             keypair: Keypair.fromSecret(secrets[i], type),
+            openSocket: i === 0 ? openWsSocket : undefined,
             onMessage: (bytes) => received.resolve(readRouting(bytes).uid),
             onState: ({ connected, reason }) => connected || received.resolve(reason),
           })

@@ -5,10 +5,32 @@ import { createEnvelope, encodeEnvelope } from "../envelope.ts";
 import { NotSentError } from "../errors.ts";
 import { Keypair } from "../keys.ts";
 import { readRouting } from "../routing.ts";
+import { type OpenSocket, openWebSocket } from "../socket.ts";
+import { openWsSocket } from "../ws_socket.ts";
 import { Events, type TestSession, within } from "./relay.ts";
 
 /** The key pair of twin 7. */
 export const keypair: Keypair = Keypair.fromSecret("//Alice");
+
+/** The sockets that a connection can have. */
+const SOCKETS = { "WebSocket": openWebSocket, "ws": openWsSocket };
+
+/** What clients connect with. */
+let openSocket: OpenSocket = openWebSocket;
+
+/** A test of what holds with each kind of socket. */
+export function testEachSocket(name: string, test: () => Promise<void>): void {
+  for (const [kind, open] of Object.entries(SOCKETS)) {
+    Deno.test(`${name} (${kind})`, async () => {
+      openSocket = open;
+      try {
+        await test();
+      } finally {
+        openSocket = openWebSocket;
+      }
+    });
+  }
+}
 
 /** A connection of session `7:sid`, quick to try again. */
 export class Client implements AsyncDisposable {
@@ -21,6 +43,7 @@ export class Client implements AsyncDisposable {
       url,
       session: { twin: 7, connection: "sid" },
       keypair,
+      openSocket,
       onMessage: (bytes) => this.received.push(bytes),
       onState: (state) => this.states.push(state),
       ...options,

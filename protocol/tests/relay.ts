@@ -1,5 +1,7 @@
 /** A relay for tests of what connects to one, and a network between them that can fail. */
 import assert from "node:assert/strict";
+import { createEnvelope, decodeEnvelope, encodeEnvelope } from "../envelope.ts";
+import { readRouting } from "../routing.ts";
 
 /** How long to wait for anything before a test fails, in milliseconds. */
 const PATIENCE = 10_000;
@@ -57,13 +59,24 @@ export class TestSession {
   /** When it is closed. */
   readonly closed: Promise<CloseEvent>;
 
-  constructor(socket: WebSocket, token: string) {
+  /** @param answers Whether a ping is answered. */
+  constructor(socket: WebSocket, token: string, answers: () => boolean) {
     this.socket = socket;
     this.token = token;
     socket.binaryType = "arraybuffer";
-    socket.onmessage = ({ data }) =>
+    socket.onmessage = ({ data }) => {
       this.messages.push(typeof data === "string" ? data : new Uint8Array(data));
+      if (data instanceof ArrayBuffer && answers()) this.answer(new Uint8Array(data));
+    };
     this.closed = new Promise((resolve) => socket.onclose = resolve);
+  }
+
+  /** Answers a message if it is a ping. */
+  answer(bytes: Uint8Array): void {
+    if (readRouting(bytes).kind !== "ping" || this.socket.readyState !== WebSocket.OPEN) return;
+    const { uid } = decodeEnvelope(bytes);
+    const pong = encodeEnvelope(createEnvelope({ uid, message: { case: "pong", value: {} } }));
+    this.socket.send(pong as Uint8Array<ArrayBuffer>);
   }
 }
 
@@ -73,6 +86,8 @@ export class TestRelay implements AsyncDisposable {
   readonly sessions = new Events<TestSession>("connection");
   /** Answers requests instead of taking connections, when set. */
   refuse: ((request: Request) => Response | Promise<Response>) | undefined;
+  /** Whether it answers pings. */
+  answers = true;
   readonly #open = new Set<TestSession>();
   readonly #server = Deno.serve(
     { hostname: "127.0.0.1", port: 0, onListen: () => {} },
@@ -90,7 +105,11 @@ export class TestRelay implements AsyncDisposable {
   #answer(request: Request): Response | Promise<Response> {
     if (this.refuse) return this.refuse(request);
     const { socket, response } = Deno.upgradeWebSocket(request, { idleTimeout: 0 });
-    const session = new TestSession(socket, new URL(request.url).search.slice(1));
+    const session = new TestSession(
+      socket,
+      new URL(request.url).search.slice(1),
+      () => this.answers,
+    );
     this.#open.add(session);
     session.closed.then(() => this.#open.delete(session));
     socket.onopen = () => this.sessions.push(session);

@@ -8,6 +8,7 @@
  */
 import { benchCryptography } from "./cryptography.ts";
 import { benchFederation } from "./federation.ts";
+import { benchFiles } from "./files.ts";
 import { benchForwarding } from "./forwarding.ts";
 import { benchGateway } from "./gateway.ts";
 import { benchIdle } from "./idle.ts";
@@ -24,6 +25,7 @@ const benchmarks: Readonly<Record<string, () => Promise<void>>> = {
   sqlite: benchSqlite,
   redis: () => benchRedis(redis),
   federation: benchFederation,
+  files: benchFiles,
   gateway: benchGateway,
   idle: benchIdle,
   cryptography: benchCryptography,
