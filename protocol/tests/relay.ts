@@ -131,6 +131,7 @@ export class Network implements AsyncDisposable {
   readonly #connections = new Set<Deno.TcpConn>();
   readonly #passing: Promise<unknown>[] = [];
   #flowing: PromiseWithResolvers<void> = Promise.withResolvers();
+  #closed = false;
 
   /**
    * @param port Where to pass connections on to.
@@ -167,6 +168,11 @@ export class Network implements AsyncDisposable {
   async #accept(): Promise<void> {
     for await (const near of this.#listener) {
       const far = await Deno.connect({ hostname: "127.0.0.1", port: this.#port });
+      if (this.#closed) {
+        near.close();
+        far.close();
+        break;
+      }
       this.#connections.add(near).add(far);
       this.#passing.push(this.#pass(near, far), this.#pass(far, near));
     }
@@ -189,6 +195,7 @@ export class Network implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#closed = true;
     this.#listener.close();
     this.cut();
     await within(Promise.all(this.#passing), "the network did not come to rest");
