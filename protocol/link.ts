@@ -12,9 +12,9 @@ const CONFIRM_INTERVAL = 100;
 /** A relay that rather dropped a ping, for a rate limit, gets another one after so long, in ms. */
 const PING_AGAIN = 10_000;
 
-/** How long a relay that owes us a pong may say nothing, in milliseconds. */
-const PATIENCE = 1000;
-/** The same while it says other things: relays of this project answer within 10 s whatever happens. */
+/** How long a relay that owes us a pong may say nothing, in milliseconds: it has to show in a second. */
+const PATIENCE = 800;
+/** The same while it says other things. */
 const LONG_PATIENCE = 12_000;
 /** What the network is taken to carry until it has shown what it does, in bytes per millisecond. */
 const ASSUMED_RATE = 512;

@@ -132,6 +132,8 @@ export class Network implements AsyncDisposable {
   readonly #passing: Promise<unknown>[] = [];
   #flowing: PromiseWithResolvers<void> = Promise.withResolvers();
   #closed = false;
+  /** How long each piece of up to 64 KiB is held up, in milliseconds. */
+  delay = 0;
 
   /**
    * @param port Where to pass connections on to.
@@ -185,6 +187,7 @@ export class Network implements AsyncDisposable {
         await this.#flowing.promise;
         const size = await from.read(buffer);
         if (size === null) break;
+        if (this.delay > 0) await new Promise((resolve) => setTimeout(resolve, this.delay));
         await this.#flowing.promise;
         for (let sent = 0; sent < size;) sent += await to.write(buffer.subarray(sent, size));
       }
