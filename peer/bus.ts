@@ -1,33 +1,95 @@
-import { createClient, RESP_TYPES } from "@redis/client";
-import { getLogger } from "@logtape/logtape";
-import { Buffer } from "node:buffer";
+import { fromBinary, toBinary } from "@bufbuild/protobuf";
+import { RmbError, unixNow } from "@rmb/protocol";
+import { type Backlog, BacklogSchema } from "./gen/peer_pb.ts";
+import { backlogKey, commandList, INVALID_MESSAGES, LOCAL_REQUESTS } from "./local.ts";
+import { type Client, command, makeClient } from "./redis/client.ts";
+import { Pipeline } from "./redis/pipeline.ts";
+import * as scripts from "./redis/scripts.ts";
 
-const logger = getLogger(["rmb", "peer", "redis"]);
+/** Most entries taken at once, and bytes of them from which on no more are. */
+const MAX_TAKEN = 100;
+const MAX_TAKEN_BYTES = 8 * 1024 * 1024;
+/** How long a wait for an entry takes, in seconds: then it is begun anew. */
+const WAIT_TIME = 1;
+/** Seconds that requests are kept beyond their lives: a gateway may be away when they end. */
+const KEEP_TIME = 24 * 3600;
+/** Seconds that a reply list lives which an error of the gateway made: its caller may have given up. */
+const REPLY_TIME = 3600;
+/** Most requests taken at once whose time is up. */
+const MAX_OVERDUE = 500;
+/** Seconds after which a gateway that says nothing uses this Redis no more. */
+const OWNER_TIME = 60;
 
-/** Most entries of a list that local programs read; older ones are dropped, as in the reference. */
-const MAX_LIST = 10_000;
-/** Most entries popped at once. */
-const MAX_POP = 100;
-/** How long a pop waits for an entry, in seconds. */
-const POP_TIME = 1;
-/** Silence after which Redis is taken for dead, in milliseconds; it is pinged twice in that time. */
-const SILENCE = 10_000;
-/** Longest wait between attempts to connect, in milliseconds. */
-const MAX_RETRY = 2000;
+/** Redis key of the requests that wait for answers, by deadline. */
+const PENDING = "msgbus.system.pending";
+/** What the Redis keys of the twins asked begin with. */
+const ASKED = "msgbus.system.asked.";
+/** Redis key of what was received or pushed, to know its copies. */
+const SEEN = "msgbus.system.seen";
+/** Redis key that says which gateway uses this Redis. */
+const OWNER = "msgbus.system.gateway";
 
-type Client = ReturnType<typeof connectClient>;
+/** An entry of a local list that is being worked on. */
+export interface Entry {
+  /** The list that it was taken from. */
+  readonly list: string;
+  /** Its id among those being worked on. */
+  readonly id: string;
+  /** The uid that it is sent with, however often. */
+  readonly uid: string;
+  /** When it was taken, as Unix time in seconds. */
+  readonly time: number;
+  readonly value: Uint8Array;
+}
 
-/** The Redis that local programs and the gateway meet on. It connects again by itself. */
+/** A request of a local program that was sent, or is about to be. */
+export interface SentRequest {
+  readonly uid: string;
+  /** Id of its entry. */
+  readonly entry: string;
+  readonly reference: string | undefined;
+  readonly replyTo: string;
+}
+
+/** An answer of a twin to a request; a relay's error, which does not say for which twin, has none. */
+export interface PendingAnswer {
+  readonly twin: number | undefined;
+  readonly answer: string;
+}
+
+/** A request whose time is up. */
+export interface OverdueRequest extends SentRequest {
+  /** The twins that have not answered. */
+  readonly twins: readonly number[];
+}
+
+/** What became of a request that was to be pushed for a local program. */
+export interface Delivery {
+  readonly outcome: "pushed" | "seen" | "refused";
+  /** Entries of the list after it. */
+  readonly length: number;
+}
+
+/**
+ * The Redis that local programs and the gateway meet on, and that keeps what the gateway must not
+ * lose. It connects again by itself; what is asked of it waits meanwhile, in order.
+ */
 export class Bus implements AsyncDisposable {
-  readonly #client: Client;
-  readonly #poppers = new Map<string, Client>();
   readonly #url: string;
+  readonly #client: Client;
+  readonly #pipeline: Pipeline;
+  /** A connection for each list waited for: waiting blocks all that comes after it. */
+  readonly #waiters = new Map<string, Client>();
+  /** The last entry of each list that was taken by this process. */
+  readonly #taken = new Map<string, string>();
+  readonly #name = crypto.randomUUID();
   /** When the last wait for an attempt to connect is over, in milliseconds since 1970. */
   #retryAt = 0;
 
   private constructor(url: string) {
     this.#url = url;
-    this.#client = this.#connectClient("commands");
+    this.#client = this.#makeClient("commands");
+    this.#pipeline = new Pipeline(this.#client);
   }
 
   /** Connects, and waits for as long as Redis can't be reached. */
@@ -38,111 +100,237 @@ export class Bus implements AsyncDisposable {
   }
 
   /**
-   * Pops the entries on the right of a list, oldest first for those who push left. Waits up to a
-   * second for one.
+   * Takes the entries on the right of a list, oldest first for those who push left, to work on them:
+   * until {@linkcode Bus.forget} they are kept. First come those that an earlier process did not forget.
    *
-   * @returns Up to 100 entries, none if none came.
+   * @returns Up to 100 entries, none if there are none now.
    */
-  async pop(list: string): Promise<Uint8Array[]> {
-    // A connection of its own: a pop that waits blocks all that comes after it. And one that refuses
-    // while Redis is down: nothing is lost by it, and who wants to stop need not wait.
-    let client = this.#poppers.get(list);
+  async take(list: string): Promise<Entry[]> {
+    const uids = Array.from({ length: MAX_TAKEN }, () => crypto.randomUUID());
+    const entries = await this.#pipeline.run<[Uint8Array, Uint8Array[]][]>(
+      scripts.TAKE,
+      [list, working(list)],
+      [
+        this.#taken.get(list) ?? "0-0",
+        `${MAX_TAKEN}`,
+        `${MAX_TAKEN_BYTES}`,
+        `${unixNow()}`,
+        ...uids,
+      ],
+    );
+    const taken = entries.map(([id, fields]) => ({
+      list,
+      id: textOf(id),
+      uid: textOf(fields[1]!),
+      time: Number(textOf(fields[3]!)),
+      value: fields[5]!,
+    }));
+    if (taken.length > 0) this.#taken.set(list, taken.at(-1)!.id);
+    return taken;
+  }
+
+  /**
+   * Waits up to a second for an entry of a list, without changing anything.
+   *
+   * @throws If Redis can't be asked now.
+   */
+  async wait(list: string): Promise<void> {
+    let client = this.#waiters.get(list);
     if (client === undefined) {
-      client = this.#connectClient(list, { disableOfflineQueue: true });
-      this.#poppers.set(list, client);
+      client = this.#makeClient(list);
+      this.#waiters.set(list, client);
       await attemptConnection(client);
     }
-    const first = await client.brPop(list, POP_TIME);
-    if (first === null) return [];
-    // Whatever becomes of the others, the first is in our hands.
-    const more = await client.rPopCount(list, MAX_POP - 1).catch((error) => {
-      logger.error("more of {list} can't be popped: {error}", { list, error: String(error) });
-      return null;
-    });
-    return [first.element, ...more ?? []] as unknown as Uint8Array[];
+    // Moves the entry to where it is.
+    await command(client, ["BLMOVE", list, list, "RIGHT", "RIGHT", `${WAIT_TIME}`]);
   }
 
-  /** Pushes an entry to the left of a list, and drops the oldest above 10,000. */
-  async push(list: string, entry: string | Uint8Array, seconds?: number): Promise<void> {
-    const value = typeof entry === "string" ? entry : Buffer.from(entry);
-    const length = await this.#client.lPush(list, value); // Fails if the key is no list: touch it not.
-    await Promise.all([
-      length > MAX_LIST && this.#client.lTrim(list, 0, MAX_LIST - 1),
-      seconds !== undefined && this.#client.expire(list, seconds),
+  /** Ends all waits for entries, with errors. */
+  stopWaiting(): void {
+    for (const client of this.#waiters.values()) if (client.isOpen) client.destroy();
+  }
+
+  /** Is done with an entry that was sent, or can't be. */
+  async forget({ list, id }: Pick<Entry, "list" | "id">): Promise<void> {
+    await this.#pipeline.send("XDEL", working(list), id);
+  }
+
+  /** Is done with an entry that can't be read: keeps it for people to look at, and answers it. */
+  async invalid(entry: Entry, reply?: { replyTo: string; answer: string }): Promise<void> {
+    const keys = [working(entry.list), INVALID_MESSAGES, reply?.replyTo ?? ""];
+    checkReply(
+      await this.#pipeline.run(scripts.INVALID, keys, [
+        entry.id,
+        reply?.answer ?? "",
+        `${REPLY_TIME}`,
+      ]),
+    );
+  }
+
+  /** Answers a request that will not be sent, and is done with its entry. */
+  async refuse({ list, id, uid }: Entry, replyTo: string, answer: string): Promise<void> {
+    const keys = [working(list), ASKED + uid, replyTo];
+    checkReply(await this.#pipeline.run(scripts.REFUSE, keys, [id, answer, `${REPLY_TIME}`]));
+  }
+
+  /**
+   * Notes who is asked, and until when they may answer, before a request is sent.
+   *
+   * @param backlog What to know of it when answers come.
+   * @param deadline Unix time in seconds.
+   * @returns Those who have not answered yet: an earlier process may have asked them. None if all have.
+   */
+  async register(
+    backlog: Backlog,
+    destinations: readonly number[],
+    deadline: number,
+  ): Promise<readonly number[]> {
+    const { uid } = backlog;
+    const waiting = await this.#pipeline.run<Uint8Array[] | null>(
+      scripts.REGISTER,
+      [ASKED + uid, PENDING, backlogKey(uid), working(LOCAL_REQUESTS)],
+      [
+        uid,
+        backlog.entry,
+        `${deadline}`,
+        `${Number(backlog.ttl) + KEEP_TIME}`,
+        toBinary(BacklogSchema, backlog),
+        ...destinations.map(String),
+      ],
+    );
+    return waiting === null ? destinations : twinsOf(waiting);
+  }
+
+  /** Finds a request of a local program that waits for answers. */
+  async sentRequest(uid: string): Promise<SentRequest | undefined> {
+    const stored = await this.#pipeline.send<Uint8Array | null>("GET", backlogKey(uid));
+    return stored === null ? undefined : sentRequest(uid, stored);
+  }
+
+  /**
+   * Pushes answers to a request for the local program that asked. Only who was asked can answer, and once.
+   *
+   * @param own Whether the answers are the gateway's own: then their list does not stay for ever.
+   * @returns How many were pushed.
+   */
+  async answer(
+    { uid, entry, replyTo }: SentRequest,
+    answers: readonly PendingAnswer[],
+    own: boolean,
+  ): Promise<number> {
+    const keys = [ASKED + uid, PENDING, backlogKey(uid), working(LOCAL_REQUESTS), replyTo];
+    return checkReply(
+      await this.#pipeline.run(scripts.ANSWER, keys, [
+        uid,
+        entry,
+        own ? `${REPLY_TIME}` : "0",
+        ...answers.flatMap(({ twin, answer }) => [twin === undefined ? "" : `${twin}`, answer]),
+      ]),
+    );
+  }
+
+  /** Finds requests whose deadline is before a time, the earliest first; 500 at most. */
+  async overdue(time: number): Promise<OverdueRequest[]> {
+    const args = [`${time}`, `${MAX_OVERDUE}`, backlogKey(""), ASKED];
+    const found = await this.#pipeline.run<[Uint8Array, Uint8Array, Uint8Array[]][]>(
+      scripts.OVERDUE,
+      [PENDING],
+      args,
+    );
+    return found.map(([uid, backlog, twins]) => ({
+      ...sentRequest(textOf(uid), backlog),
+      twins: twinsOf(twins),
+    }));
+  }
+
+  /**
+   * Pushes a request for a local program.
+   *
+   * @param known What its copies are known by.
+   * @param deadline Unix time in seconds when it, and its copies, expire.
+   * @param hasRoom False to have it refused, unless it is a copy; and what has expired dropped.
+   * @throws {RedisLostError} if Redis is away until the deadline.
+   */
+  async deliver(
+    name: string,
+    { known, deadline, request, hasRoom }: {
+      readonly known: Uint8Array | string;
+      readonly deadline: number;
+      readonly request: string;
+      readonly hasRoom: boolean;
+    },
+  ): Promise<Delivery> {
+    const [status, length] = await this.#pipeline.run<[number, number]>(
+      scripts.DELIVER,
+      [SEEN, commandList(name)],
+      [known, `${deadline}`, request, `${unixNow()}`, hasRoom ? "1" : "0"],
+      deadline * 1000,
+    );
+    const outcome = status === scripts.SEEN
+      ? "seen"
+      : status === scripts.REFUSED
+      ? "refused"
+      : "pushed";
+    return { outcome, length };
+  }
+
+  /** Entries of a command's list, and their bytes in Redis's memory. */
+  async commandList(name: string): Promise<{ length: number; bytes: number }> {
+    const list = commandList(name);
+    const [length, bytes] = await Promise.all([
+      this.#pipeline.send<number>("LLEN", list),
+      this.#pipeline.send<number | null>("MEMORY", "USAGE", list, "SAMPLES", "0"),
     ]);
+    return { length, bytes: bytes ?? 0 };
   }
 
-  /** Sets a value that expires. */
-  async set(key: string, value: Uint8Array, seconds: number): Promise<void> {
-    await this.#client.setEx(key, seconds, Buffer.from(value));
+  /** Pushes an answer that is not one of another twin. */
+  async push(list: string, answer: string): Promise<void> {
+    const now = unixNow();
+    checkReply(
+      await this.#pipeline.run(scripts.PUSH, [SEEN, list], [
+        crypto.randomUUID(),
+        `${now + REPLY_TIME}`,
+        answer,
+        `${now}`,
+        `${REPLY_TIME}`,
+      ]),
+    );
   }
 
-  /** Gets a value. */
-  async get(key: string): Promise<Uint8Array | undefined> {
-    return await this.#client.get(key) as unknown as Uint8Array | null ?? undefined;
+  /** Says that this gateway uses this Redis, and whether another one has said so since the last time. */
+  async claim(): Promise<boolean> {
+    const before = await this.#pipeline.send<Uint8Array | null>(
+      "SET",
+      OWNER,
+      this.#name,
+      "GET",
+      "EX",
+      `${OWNER_TIME}`,
+    );
+    return before !== null && textOf(before) !== this.#name;
   }
 
-  /** Disconnects, after the commands under way. */
+  /** Disconnects, after what waits was tried once more. */
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const client of [this.#client, ...this.#poppers.values()]) {
-      if (client.isReady) await client.close().catch(() => {});
-      else client.destroy();
-    }
+    await this.#pipeline.close();
+    this.stopWaiting();
+    if (this.#client.isReady) await this.#client.close().catch(() => {});
+    else this.#client.destroy();
     // The library does not end its waits for the next attempt to connect.
     const left = this.#retryAt - Date.now();
     if (left > 0) await new Promise((resolve) => setTimeout(resolve, left));
   }
 
-  #connectClient(purpose: string, options?: ClientOptions): Client {
-    return connectClient(this.#url, purpose, {
-      ...options,
-      onRetry: (wait) => this.#retryAt = Math.max(this.#retryAt, Date.now() + wait),
-    });
+  #makeClient(purpose: string): Client {
+    const onRetry = (wait: number) => this.#retryAt = Math.max(this.#retryAt, Date.now() + wait);
+    return makeClient(this.#url, purpose, onRetry);
   }
 }
 
-/** How a client differs from others. */
-interface ClientOptions {
-  /** Whether it refuses commands while it is not connected. */
-  readonly disableOfflineQueue?: true;
-}
-
-function connectClient(
-  url: string,
-  purpose: string,
-  { onRetry, ...options }: ClientOptions & { onRetry: (wait: number) => void },
-) {
-  let down = false;
-  const client = createClient({
-    ...options,
-    url,
-    commandOptions: { typeMapping: { [RESP_TYPES.BLOB_STRING]: Buffer } },
-    maintNotifications: "disabled",
-    pingInterval: SILENCE / 2,
-    socket: {
-      socketTimeout: SILENCE,
-      reconnectStrategy: (retries) => {
-        const longest = Math.min(50 * 2 ** Math.min(retries, 10), MAX_RETRY);
-        const wait = Math.ceil(longest * (0.5 + Math.random() / 2));
-        onRetry(wait);
-        return wait;
-      },
-    },
-  });
-  client.on("error", (error: Error) => {
-    if (!down) {
-      logger.error("Redis is not reachable ({purpose}): {error}", {
-        purpose,
-        error: error.message || error.constructor.name,
-      });
-    }
-    down = true;
-  });
-  client.on("ready", () => {
-    if (down) logger.info("Redis is back ({purpose})", { purpose });
-    down = false;
-  });
-  return client;
+/** Redis stream of the entries of a list that are being worked on. */
+function working(list: string): string {
+  return `${list}.working`;
 }
 
 /** Begins to connect, and waits until that has worked or failed once. */
@@ -150,4 +338,28 @@ async function attemptConnection(client: Client): Promise<void> {
   const attempted = new Promise((resolve) => client.once("ready", resolve).once("error", resolve));
   client.connect().catch(() => {}); // It tries until it is disposed of, which is no error.
   await attempted;
+}
+
+/** An answer is lost: what should be its list is something else. */
+export class ReplyListError extends RmbError {}
+
+/** Says how many answers were pushed. */
+function checkReply(reply: number | Uint8Array | null): number {
+  if (reply instanceof Uint8Array) throw new ReplyListError(textOf(reply));
+  return reply ?? 0;
+}
+
+function sentRequest(uid: string, stored: Uint8Array): SentRequest {
+  const { entry, reference, replyTo } = fromBinary(BacklogSchema, stored);
+  return { uid, entry, reference, replyTo };
+}
+
+function twinsOf(fields: readonly Uint8Array[]): number[] {
+  return fields.map(textOf).filter((field) => field !== scripts.RELAY_ERRORS).map(Number);
+}
+
+const utf8 = new TextDecoder();
+
+function textOf(bytes: Uint8Array): string {
+  return utf8.decode(bytes);
 }

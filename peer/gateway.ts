@@ -12,10 +12,14 @@ import {
 import { redactUrl } from "@rmb/protocol/redis-url";
 import { openWsSocket } from "@rmb/protocol/ws-socket";
 import { Bus } from "./bus.ts";
+import { Deliveries } from "./deliveries.ts";
+import { Host } from "./host.ts";
 import { Identity } from "./identity.ts";
 import { Inbound } from "./inbound.ts";
 import { Outbound } from "./outbound.ts";
-import { rmbPlugin } from "./plugin.ts";
+import { Pending } from "./pending.ts";
+import { type Plugin, rmbPlugin } from "./plugin.ts";
+import { type RelayLink, Sender } from "./sender.ts";
 
 const logger = getLogger(["rmb", "peer"]);
 
@@ -33,6 +37,8 @@ export interface GatewayOptions {
   readonly redis: string;
   /** Whether to publish the twin's relay and encryption key where they differ. Default true. */
   readonly update?: boolean;
+  /** Commands that the gateway answers beside `rmb.`: it starts and stops them. Default: none. */
+  readonly plugins?: readonly Plugin[];
 }
 
 /**
@@ -63,13 +69,18 @@ export class Gateway implements AsyncDisposable {
   readonly #connection: RelayConnection;
   readonly #inbound: Inbound;
   readonly #outbound: Outbound;
+  readonly #pending: Pending;
+  readonly #plugins: readonly Plugin[];
+  readonly #host: Host;
   readonly #stop = new AbortController();
-  readonly #running: Promise<void>;
+  readonly #ready = Promise.withResolvers<void>();
+  #running: Promise<unknown> = Promise.resolve();
 
   private constructor(twin: number, bus: Bus, options: GatewayOptions) {
-    const { keypair, encryption, registry, relay: url } = options;
+    const { keypair, encryption, registry, relay: url, plugins = [] } = options;
     this.twin = twin;
     this.#bus = bus;
+    this.#plugins = [rmbPlugin, ...plugins];
     const identity = new Identity(twin, keypair, encryption, registry);
     this.#connection = new RelayConnection({
       url,
@@ -87,9 +98,23 @@ export class Gateway implements AsyncDisposable {
         });
       },
     });
-    this.#outbound = new Outbound(bus, identity, this.#connection, this.#stop.signal);
-    this.#inbound = new Inbound(bus, identity, this.#outbound, [rmbPlugin]);
-    this.#running = this.#outbound.run();
+    const { signal } = this.#stop;
+    const link: RelayLink = this.#connection;
+    const sender = new Sender(identity, link, signal);
+    const deliveries = new Deliveries(bus);
+    const host = this.#host = new Host(sender, bus, deliveries);
+    this.#outbound = new Outbound(bus, sender, this.#plugins, signal);
+    this.#pending = new Pending(bus, signal);
+    this.#inbound = new Inbound({
+      bus,
+      identity,
+      sender,
+      link,
+      plugins: this.#plugins,
+      host,
+      deliveries,
+      ready: this.#ready.promise,
+    });
   }
 
   /**
@@ -114,13 +139,27 @@ export class Gateway implements AsyncDisposable {
       account: keypair.address,
       redis,
     });
-    return new Gateway(twin, await Bus.connect(options.redis), options);
+    const gateway = new Gateway(twin, await Bus.connect(options.redis), options);
+    try {
+      for (const plugin of gateway.#plugins) await plugin.start?.(gateway.#host);
+    } catch (error) {
+      await gateway[Symbol.asyncDispose]();
+      throw error;
+    }
+    gateway.#ready.resolve();
+    gateway.#running = Promise.all([gateway.#outbound.run(), gateway.#pending.run()]);
+    return gateway;
   }
 
-  /** Stops: takes nothing more from local programs, and finishes what it has. */
+  /**
+   * Stops: takes nothing more from local programs, and finishes what it has; what can't be sent now is
+   * left to the next one.
+   */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort();
+    this.#ready.resolve();
     await this.#running;
+    for (const plugin of this.#plugins) await plugin.stop?.();
     await this.#inbound.finish(); // Its answers need the connection.
     await this.#connection.close();
     await this.#inbound.finish(); // What arrived until now.

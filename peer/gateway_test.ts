@@ -39,16 +39,24 @@ Deno.test("Gateway serves until it is disposed, and leaves nothing running", asy
   assert.equal(await local.redis.exists(ret), 0);
 });
 
-Deno.test("Gateway answers what it can't send when it is disposed without a relay", async () => {
+Deno.test("Gateway leaves what it can't send to the next one when it is disposed", async () => {
   await using network = await Network.create([ALICE]);
-  const redis = await network.startRedis();
+  const [relay, redis] = await Promise.all([network.startRelay(), network.startRedis()]);
   await using registry = await FileRegistry.open(network.twins);
   await using local = await LocalProgram.connect(redis.url);
   const gateway = await Gateway.start(optionsOf(registry, { redis: redis.url }));
-  const ret = await local.request({ dst: [ALICE.id] });
+  const ret = await local.request({ dst: [ALICE.id], cmd: "rmb.version" });
   await until(async () => await local.redis.lLen("msgbus.system.local") === 0, "the request taken");
   await inTime(gateway[Symbol.asyncDispose](), "the end");
-  assert.match((await local.pop(ret)).err.message, /the relay connection was closed/);
+  assert.equal(await local.redis.xLen("msgbus.system.local.working"), 1);
+  assert.equal(await local.redis.exists(ret), 0);
+  await using _next = await Gateway.start(
+    optionsOf(registry, { relay: relay.url, redis: redis.url }),
+  );
+  const { src, err } = await local.pop(ret);
+  assert.deepEqual({ src, err }, { src: `${ALICE.id}`, err: null });
+  const isDone = async () => await local.redis.xLen("msgbus.system.local.working") === 0;
+  await until(isDone, "the entry forgotten");
 });
 
 Deno.test("Gateway can be disposed while Redis is away", async () => {

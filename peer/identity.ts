@@ -12,12 +12,19 @@ import {
   timeLeft,
   type Twin,
   type TwinRegistry,
+  unixNow,
   verifyEnvelope,
 } from "@rmb/protocol";
 import { CodedError, ErrorCode } from "./codes.ts";
 
 /** Longest envelope sent, in bytes: relays refuse frames of 64 MiB. */
 const MAX_ENVELOPE = 64 * 1024 * 1024 - 1;
+
+/** Longest life of an envelope that counts, in seconds: so long its copies are known. */
+const MAX_LIFE = 3600;
+
+/** How far ahead of this machine's clock an envelope's may be, in seconds. */
+const MAX_AHEAD = 3600;
 
 /** An envelope sealed: stamped, encrypted if its receiver has a key, and signed. */
 export interface SealedEnvelope {
@@ -86,13 +93,19 @@ export class Identity {
 
   /**
    * Checks that an envelope is unexpired, signed by its source and for this session, and decrypts
-   * its payload.
+   * its payload. A life above an hour counts as an hour.
    *
    * @param envelope As received; its payload becomes plain.
    * @throws {CodedError} if not, with the code to tell its source.
    */
   async open(envelope: Envelope): Promise<void> {
-    if (timeLeft(envelope) <= 0) throw new CodedError(ErrorCode.expired, "message has expired");
+    const timestamp = Number(envelope.timestamp);
+    if (timestamp + lifeOf(envelope) <= unixNow()) {
+      throw new CodedError(ErrorCode.expired, "message has expired");
+    }
+    if (timestamp > unixNow() + MAX_AHEAD) {
+      throw new CodedError(ErrorCode.other, "message is of a time more than an hour ahead");
+    }
     if (isOfRelay(envelope)) return;
     const sender = await this.#lookUp(envelope.source?.twin ?? 0);
     if (!await verifyEnvelope(envelope, sender.account)) {
@@ -131,6 +144,11 @@ export class Identity {
     if (twin === undefined) throw new CodedError(ErrorCode.unknownTwin, `twin ${id} is unknown`);
     return twin;
   }
+}
+
+/** Seconds after its timestamp that an envelope received lives. */
+export function lifeOf({ expiration }: Envelope): number {
+  return Math.min(Number(expiration), MAX_LIFE);
 }
 
 /** Whether an envelope is a relay's own error: the one thing that need not be signed. */

@@ -1,4 +1,3 @@
-import { fromBinary } from "@bufbuild/protobuf";
 import { getLogger } from "@logtape/logtape";
 import {
   decodeEnvelope,
@@ -7,160 +6,195 @@ import {
   formatSession,
   type Session,
 } from "@rmb/protocol";
-import type { Bus } from "./bus.ts";
+import { type Bus, ReplyListError } from "./bus.ts";
 import { CodedError, ErrorCode } from "./codes.ts";
-import { type Backlog, BacklogSchema } from "./gen/peer_pb.ts";
-import { type Identity, isOfRelay } from "./identity.ts";
-import {
-  backlogKey,
-  commandList,
-  formatRemoteRequest,
-  formatRemoteResponse,
-  isReserved,
-} from "./local.ts";
-import type { Outbound } from "./outbound.ts";
-import type { Plugin } from "./plugin.ts";
+import type { Deliveries } from "./deliveries.ts";
+import type { Host } from "./host.ts";
+import { type Identity, isOfRelay, lifeOf } from "./identity.ts";
+import { Lanes } from "./lanes.ts";
+import { formatRemoteResponse } from "./local.ts";
+import { findPlugin, type Plugin } from "./plugin.ts";
+import { RedisLostError } from "./redis/pipeline.ts";
+import type { RelayLink, Sender } from "./sender.ts";
 
 const logger = getLogger(["rmb", "peer", "inbound"]);
 
 /** Life of the gateway's own answers, in seconds. */
 const ANSWER_EXPIRATION = 300n;
-/** Messages, and bytes of them, that wait to be verified and pushed; above, new ones are dropped. */
-const MAX_WAITING = 10_000;
-const MAX_WAITING_BYTES = 256 * 1024 * 1024;
-/** Seconds after which a list that no program pops is dropped: longer than any request lives. */
-const LIST_TIME = 3600;
+/** Messages, and bytes of them, that wait to be verified and pushed; above, relays are not read. */
+const MAX_WAITING = 1000;
+const MAX_WAITING_BYTES = 64 * 1024 * 1024;
 
-/** Takes what arrives from the relay, and gives it to local programs. */
+/** What an {@linkcode Inbound} works with. */
+export interface InboundOptions {
+  readonly bus: Bus;
+  readonly identity: Identity;
+  readonly sender: Sender;
+  readonly link: RelayLink;
+  readonly plugins: readonly Plugin[];
+  readonly host: Host;
+  readonly deliveries: Deliveries;
+  /** Settles when plugins are ready: until then messages wait. */
+  readonly ready: Promise<unknown>;
+}
+
+/** Something that goes on beside what comes after it. */
+type Aside = readonly [Promise<void>?];
+
+/** Takes what arrives from relays, and gives it to local programs. */
 export class Inbound {
-  readonly #bus: Bus;
-  readonly #identity: Identity;
-  readonly #outbound: Outbound;
-  readonly #plugins: readonly Plugin[];
-  #last: Promise<void> = Promise.resolve();
-  #waiting = 0;
+  readonly #options: InboundOptions;
+  readonly #lanes = new Lanes();
+  readonly #underWay = new Set<Promise<void>>();
   #waitingBytes = 0;
+  #isPaused = false;
 
   /** Makes one. */
-  constructor(bus: Bus, identity: Identity, outbound: Outbound, plugins: readonly Plugin[]) {
-    this.#bus = bus;
-    this.#identity = identity;
-    this.#outbound = outbound;
-    this.#plugins = plugins;
+  constructor(options: InboundOptions) {
+    this.#options = options;
   }
 
-  /** Takes an envelope as it arrived; handles it after those that came before. */
+  /** Takes an envelope as it arrived; those of one sender and command are handled in order. */
   receive(bytes: Uint8Array): void {
-    const full = this.#waiting >= MAX_WAITING || this.#waitingBytes >= MAX_WAITING_BYTES;
-    if (full) {
-      logger.error("a message of {size} bytes is dropped: {waiting} wait to be handled", {
-        size: bytes.length,
-        waiting: this.#waiting,
-      });
-      return;
-    }
-    this.#waiting++;
-    this.#waitingBytes += bytes.length;
-    this.#last = this.#last
-      .then(() => this.#handle(bytes))
-      .catch((error) => logger.error("a message was lost: {error}", { error: String(error) }))
-      .finally(() => {
-        this.#waiting--;
-        this.#waitingBytes -= bytes.length;
-      });
-  }
-
-  /** Waits until all that arrived is handled. */
-  async finish(): Promise<void> {
-    await this.#last;
-  }
-
-  async #handle(bytes: Uint8Array): Promise<void> {
     let envelope: Envelope;
     try {
       envelope = decodeEnvelope(bytes);
     } catch (error) {
       return logger.warn("a message is refused: {error}", { error: (error as Error).message });
     }
-    const source = envelope.source ?? { twin: 0 };
-    const { uid, message } = envelope;
-    try {
-      await this.#identity.open(envelope);
-      if (message.case === "request") await this.#request(envelope, message.value.command, source);
-      else if (message.case !== undefined) await this.#response(envelope, source);
-    } catch (error) {
-      const coded = error instanceof CodedError
-        ? error
-        : new CodedError(ErrorCode.none, "request can't be handed over now", { cause: error });
-      logger.warn("{kind} {uid} from {source} is refused: {error}", {
-        kind: message.case ?? "a message without content",
-        uid,
-        source: formatSession(source),
-        error: error instanceof CodedError ? error.message : String(error),
+    const opened = this.#options.identity.open(envelope); // Several at once.
+    opened.catch(() => {});
+    const { source, message } = envelope;
+    const command = message.case === "request" ? message.value.command : "";
+    const about = findPlugin(this.#options.plugins, command)?.[0].name ?? command;
+    const lane = `${source?.twin}:${source?.connection ?? ""}\n${about}`;
+    const handled: Promise<void> = this.#lanes.run(lane, () => this.#handle(envelope, opened))
+      .then(([aside]) => aside)
+      .catch((error) => this.#refuse(envelope, error))
+      .catch((error) => logger.error("a message is lost: {error}", { error: String(error) }))
+      .finally(() => {
+        this.#underWay.delete(handled);
+        this.#waitingBytes -= bytes.length;
+        this.#regulate();
       });
-      if (message.case === "request") {
-        await this.#answer(envelope, source, {
-          message: { case: "error", value: { code: coded.code, message: coded.message } },
-        });
-      }
-    }
+    this.#underWay.add(handled);
+    this.#waitingBytes += bytes.length;
+    this.#regulate();
   }
 
-  async #request(envelope: Envelope, command: string, source: Session): Promise<void> {
-    const dot = command.indexOf(".");
-    const plugin = this.#plugins.find(({ name }) => dot >= 0 && name === command.slice(0, dot));
-    if (plugin !== undefined) {
-      const answer = await plugin.answer(command.slice(dot + 1), payloadOf(envelope), source);
-      if (answer === undefined) throw new CodedError(ErrorCode.none, `no such command: ${command}`);
-      return await this.#answer(envelope, source, {
-        message: { case: "response", value: {} },
-        payload: { case: "plain", value: answer.payload },
-        schema: answer.schema,
+  /** Waits until all that arrived is handled. */
+  async finish(): Promise<void> {
+    await Promise.all(this.#underWay);
+  }
+
+  /** Has relays wait while there is more than enough to do; half of it is done before they go on. */
+  #regulate(): void {
+    const isAbove = (part: number) =>
+      this.#underWay.size >= MAX_WAITING * part || this.#waitingBytes >= MAX_WAITING_BYTES * part;
+    if (this.#isPaused ? isAbove(0.5) : !isAbove(1)) return;
+    this.#isPaused = !this.#isPaused;
+    if (this.#isPaused) this.#options.link.pause();
+    else this.#options.link.resume();
+  }
+
+  async #handle(envelope: Envelope, opened: Promise<void>): Promise<Aside> {
+    await opened;
+    await this.#options.ready;
+    const { message } = envelope;
+    if (message.case === "request") return await this.#request(envelope, message.value.command);
+    if (message.case === "response" || message.case === "error") return [this.#response(envelope)];
+    return [];
+  }
+
+  async #request(envelope: Envelope, command: string): Promise<Aside> {
+    const { plugins, deliveries } = this.#options;
+    const source = sourceOf(envelope);
+    const [plugin] = findPlugin(plugins, command) ?? [];
+    if (plugin === undefined) {
+      return await deliveries.begin({
+        uid: envelope.uid,
+        source,
+        command,
+        expiration: lifeOf(envelope),
+        payload: payloadOf(envelope),
+        tags: envelope.tags,
+        schema: envelope.schema,
+        timestamp: Number(envelope.timestamp),
       });
     }
-    if (isReserved(command)) {
-      throw new CodedError(ErrorCode.none, `command is reserved: ${command}`);
-    }
-    const request = formatRemoteRequest({
+    return [this.#ask(plugin, command, envelope)];
+  }
+
+  /** Has a plugin answer a request. */
+  async #ask(plugin: Plugin, command: string, envelope: Envelope): Promise<void> {
+    const answer = await plugin.answer(command.slice(plugin.name.length + 1), {
       uid: envelope.uid,
-      source,
-      command,
-      expiration: seconds(envelope.expiration),
       payload: payloadOf(envelope),
-      tags: envelope.tags,
-      schema: envelope.schema,
-      timestamp: seconds(envelope.timestamp),
+      source: sourceOf(envelope),
     });
-    await this.#bus.push(commandList(command), request, LIST_TIME);
+    if (answer === undefined) throw new CodedError(ErrorCode.none, `no such command: ${command}`);
+    if (answer === null) return;
+    await this.#answer(envelope, {
+      message: { case: "response", value: {} },
+      payload: { case: "plain", value: answer.payload },
+      schema: answer.schema,
+    });
   }
 
-  async #response(envelope: Envelope, source: Session): Promise<void> {
+  async #response(envelope: Envelope): Promise<void> {
+    const { bus, host } = this.#options;
     const { message, uid } = envelope;
-    if (message.case !== "response" && message.case !== "error") return;
-    const stored = await this.#bus.get(backlogKey(uid));
-    if (stored === undefined) {
-      return logger.debug("{kind} {uid} from {source} answers nothing that waits", {
-        kind: message.case,
-        uid,
-        source: formatSession(source),
+    const source = isOfRelay(envelope) ? undefined : sourceOf(envelope);
+    const error = message.case === "error"
+      ? { code: message.value.code, message: message.value.message }
+      : undefined;
+    const payload = payloadOf(envelope);
+    const schema = envelope.schema;
+    if (host.take(uid, source, error ?? { payload, schema: schema ?? "" })) return;
+    const request = await bus.sentRequest(uid);
+    let pushed = 0;
+    if (request !== undefined) {
+      const answer = formatRemoteResponse({
+        reference: request.reference,
+        payload,
+        source: source ?? { twin: 0 },
+        schema,
+        timestamp: seconds(envelope.timestamp),
+        error,
       });
+      pushed = await bus.answer(request, [{ twin: source?.twin, answer }], false);
     }
-    const backlog: Backlog = fromBinary(BacklogSchema, stored);
-    const response = formatRemoteResponse({
-      reference: backlog.reference,
-      payload: payloadOf(envelope),
-      source: isOfRelay(envelope) ? { twin: 0 } : source,
-      schema: envelope.schema,
-      timestamp: seconds(envelope.timestamp),
-      error: message.case === "error"
-        ? { code: message.value.code, message: message.value.message }
-        : undefined,
+    if (pushed > 0) return;
+    logger.debug("{kind} {uid} from {source} answers nothing that waits", {
+      kind: message.case,
+      uid,
+      source: formatSession(sourceOf(envelope)),
     });
-    await this.#bus.push(backlog.replyTo, response);
+  }
+
+  /** Tells what is wrong with an envelope, or what could not be done with it. */
+  async #refuse(envelope: Envelope, error: unknown): Promise<void> {
+    const { message, uid } = envelope;
+    const { code, message: reason } = error instanceof CodedError
+      ? error
+      : { code: ErrorCode.none, message: "request can't be handed over now" };
+    logger.warn("{kind} {uid} from {source} is refused: {error}", {
+      kind: message.case ?? "a message without content",
+      uid,
+      source: formatSession(sourceOf(envelope)),
+      error: error instanceof CodedError || error instanceof ReplyListError
+        ? error.message
+        : String(error),
+    });
+    // Whom Redis was away for too long for waits no more.
+    if (message.case !== "request" || error instanceof RedisLostError) return;
+    await this.#answer(envelope, {
+      message: { case: "error", value: { code, message: reason } },
+    });
   }
 
   /** Sends an answer of the gateway's own; that it can't be sent is no one's to know but the log's. */
-  async #answer(request: Envelope, destination: Session, fields: EnvelopeInit): Promise<void> {
+  async #answer(request: Envelope, fields: EnvelopeInit): Promise<void> {
     const { uid, tags } = request;
     const answer: EnvelopeInit = {
       schema: "application/json",
@@ -169,12 +203,19 @@ export class Inbound {
       tags,
       expiration: ANSWER_EXPIRATION,
     };
-    await this.#outbound.send(
-      answer,
-      destination,
-      (error) => logger.debug("no answer to {uid}: {error}", { uid, error: error.message }),
+    const { sender } = this.#options;
+    // To wait would be to stop reading what makes room.
+    const sent = sender.isFull
+      ? Promise.reject(new Error("too many messages wait"))
+      : sender.send(answer, sourceOf(request));
+    await sent.catch((error) =>
+      logger.debug("no answer to {uid}: {error}", { uid, error: error.message })
     );
   }
+}
+
+function sourceOf({ source }: Envelope): Session {
+  return source ?? { twin: 0 };
 }
 
 /** A number that JSON readers of all languages read as it is. */

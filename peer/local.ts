@@ -32,7 +32,9 @@ export function isReserved(command: string): boolean {
 
 /** An error, as local programs write and read it. */
 export interface LocalError {
+  /** One of the gateways' codes, or the service's own. */
   readonly code: number;
+  /** What is wrong, for people. */
   readonly message: string;
 }
 
@@ -40,10 +42,13 @@ export interface LocalError {
 export interface LocalRequest {
   /** The program's own reference, given back with each answer. */
   readonly reference: string | undefined;
+  /** What is asked for. */
   readonly command: string;
   /** Seconds to live after `timestamp`; 0 for the default. */
   readonly expiration: number;
+  /** What the command is given. */
   readonly payload: Uint8Array;
+  /** Words for relays. */
   readonly tags: string | undefined;
   /** Twin ids. */
   readonly destinations: readonly number[];
@@ -51,6 +56,7 @@ export interface LocalRequest {
   readonly connection: string | undefined;
   /** Redis list for the answers; empty for who wants none. */
   readonly replyTo: string;
+  /** What the payload is. */
   readonly schema: string | undefined;
   /** Unix time in seconds; 0 for the present. */
   readonly timestamp: number;
@@ -108,7 +114,7 @@ export function parseLocalRequest(bytes: Uint8Array): LocalRequest {
     tags: optionalText(json, "tag"),
     destinations: twins(json),
     connection: optionalText(json, "con"),
-    replyTo: anyText(json, "ret"),
+    replyTo: replyList(json),
     schema: optionalText(json, "shm"),
     timestamp: wholeNumber(json, "now"),
   };
@@ -139,15 +145,19 @@ export function replyAddress(
 ): Pick<LocalRequest, "replyTo" | "reference"> | undefined {
   try {
     const json = parseObject(bytes);
-    const { ret, ref } = json;
-    if (typeof ret !== "string" || ret === "") return undefined;
-    return { replyTo: ret, reference: typeof ref === "string" ? ref : undefined };
+    const { ref } = json;
+    const replyTo = replyList(json);
+    if (replyTo === "") return undefined;
+    return { replyTo, reference: typeof ref === "string" ? ref : undefined };
   } catch {
     return undefined;
   }
 }
 
-/** Writes a request for a local program. */
+/**
+ * Writes a request for a local program. Scripts in Redis find `exp` and `now` by what stands around
+ * them.
+ */
 export function formatRemoteRequest(request: RemoteRequest): string {
   return JSON.stringify({
     ver: VERSION,
@@ -176,6 +186,21 @@ export function formatRemoteResponse(response: RemoteResponse): string {
   });
 }
 
+/** Writes an error of the gateway itself for a local program. */
+export function formatOwnError(
+  { reference }: Pick<LocalRequest, "reference">,
+  error: LocalError,
+): string {
+  return formatRemoteResponse({
+    reference,
+    payload: new Uint8Array(),
+    source: undefined,
+    schema: undefined,
+    timestamp: 0,
+    error,
+  });
+}
+
 type Json = Readonly<Record<string, unknown>>;
 
 const utf8 = new TextDecoder("utf-8", { fatal: true });
@@ -201,6 +226,14 @@ function anyText(json: Json, member: string): string {
   const value = json[member];
   if (typeof value !== "string") throw new FormatError(`"${member}" must be text`);
   return value;
+}
+
+function replyList(json: Json): string {
+  const list = anyText(json, "ret");
+  if (list.startsWith("msgbus.") && isReserved(list.slice("msgbus.".length))) {
+    throw new FormatError(`"ret" must not be one of the gateway's own keys`);
+  }
+  return list;
 }
 
 function text(json: Json, member: string): string {

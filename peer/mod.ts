@@ -3,7 +3,17 @@
  *
  * @module
  */
+export { CodedError, ErrorCode } from "./codes.ts";
 export { Gateway, type GatewayOptions } from "./gateway.ts";
+export type { LocalError, LocalRequest } from "./local.ts";
+export {
+  type Plugin,
+  type PluginAnswer,
+  type PluginCallOptions,
+  type PluginHost,
+  type PluginRequest,
+  RemoteError,
+} from "./plugin.ts";
 
 if (import.meta.main) {
   const { main } = await import("./main.ts");

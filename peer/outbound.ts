@@ -1,20 +1,11 @@
-import { create, toBinary } from "@bufbuild/protobuf";
+import { create } from "@bufbuild/protobuf";
 import { getLogger } from "@logtape/logtape";
-import {
-  type EnvelopeInit,
-  FormatError,
-  formatSession,
-  type RelayConnection,
-  type Session,
-  unixNow,
-} from "@rmb/protocol";
-import type { Bus } from "./bus.ts";
+import { type EnvelopeInit, FormatError, formatSession, unixNow } from "@rmb/protocol";
+import type { Bus, Entry, SentRequest } from "./bus.ts";
 import { CodedError, ErrorCode } from "./codes.ts";
 import { BacklogSchema } from "./gen/peer_pb.ts";
-import type { Identity } from "./identity.ts";
 import {
-  backlogKey,
-  formatRemoteResponse,
+  formatOwnError,
   INVALID_MESSAGES,
   LOCAL_REQUESTS,
   LOCAL_RESPONSES,
@@ -24,6 +15,9 @@ import {
   parseLocalResponse,
   replyAddress,
 } from "./local.ts";
+import { findPlugin, type Plugin } from "./plugin.ts";
+import { RedisLostError } from "./redis/pipeline.ts";
+import type { Sender } from "./sender.ts";
 
 const logger = getLogger(["rmb", "peer", "outbound"]);
 
@@ -31,218 +25,270 @@ const logger = getLogger(["rmb", "peer", "outbound"]);
 const DEFAULT_EXPIRATION = 300;
 /** Longest life of a request, and the life of every response, in seconds. */
 const MAX_EXPIRATION = 1800;
-/** Messages, and bytes of them, that wait for the relay; above, no more are popped. */
-const MAX_WAITING = 1000;
-const MAX_WAITING_BYTES = 64 * 1024 * 1024;
-/** Wait before Redis is asked again when it failed, in milliseconds. */
-const REDIS_RETRY = 500;
+/** Wait before a list is asked again that could not be, in milliseconds. */
+const RETRY = 500;
 
-/** Takes what local programs push, and sends it to other twins. */
+/** Begins to send what an entry is about, when all before it has begun. */
+type Send = () => Promise<void>;
+
+/**
+ * Takes what local programs push, and sends it to other twins. An entry is kept in Redis until a relay
+ * has it or it is answered: what is in hand when the gateway ends is taken up by the next.
+ */
 export class Outbound {
   readonly #bus: Bus;
-  readonly #identity: Identity;
-  readonly #connection: RelayConnection;
+  readonly #sender: Sender;
+  readonly #plugins: readonly Plugin[];
   readonly #stop: AbortSignal;
-  #waiting = 0;
-  #waitingBytes = 0;
-  #onRoom: (() => void)[] = [];
-  /** What has not yet come to an end. */
+  readonly #stopped = Promise.withResolvers<undefined>();
+  /** What was taken and is not done with. */
   readonly #underWay = new Set<Promise<void>>();
 
   /** Makes one, which does nothing before {@linkcode Outbound.run}. */
-  constructor(bus: Bus, identity: Identity, connection: RelayConnection, stop: AbortSignal) {
+  constructor(bus: Bus, sender: Sender, plugins: readonly Plugin[], stop: AbortSignal) {
     this.#bus = bus;
-    this.#identity = identity;
-    this.#connection = connection;
+    this.#sender = sender;
+    this.#plugins = plugins;
     this.#stop = stop;
-    stop.addEventListener("abort", () => this.#wake());
+    stop.addEventListener("abort", () => {
+      this.#stopped.resolve(undefined);
+      bus.stopWaiting();
+    });
   }
 
   /** Works until it is told to stop. Never rejects. */
   async run(): Promise<void> {
     await Promise.all([
-      this.#take(LOCAL_REQUESTS, async (entry) => await this.#request(parseLocalRequest(entry))),
-      this.#take(LOCAL_RESPONSES, async (entry) => await this.#response(parseLocalResponse(entry))),
+      this.#take(LOCAL_REQUESTS, (entry) => this.#request(entry)),
+      this.#take(LOCAL_RESPONSES, (entry) => this.#response(entry)),
     ]);
   }
 
-  /** Waits until all that was taken is sent or answered. */
+  /** Waits until all that was taken is done with, or left to the next gateway. */
   async finish(): Promise<void> {
     await Promise.all(this.#underWay);
   }
 
-  /**
-   * Seals an envelope and has it sent, in the order of calls; does not wait for the latter.
-   *
-   * @param onFailure Called if it can't be sent, which may turn out later.
-   */
-  async send(
-    fields: EnvelopeInit,
-    destination: Session,
-    onFailure: (error: CodedError) => Promise<void> | void,
-  ): Promise<void> {
-    let sent: Promise<void>;
-    try {
-      await this.#room();
-      const { bytes, timeLeft } = await this.#identity.seal(fields, destination);
-      sent = this.#hand(bytes, timeLeft);
-    } catch (error) {
-      if (!(error instanceof CodedError)) throw error;
-      return await onFailure(error);
-    }
-    const underWay: Promise<void> = sent
-      .catch(onFailure)
-      .catch((error) => logger.error("no answer: {error}", { error: String(error) }))
-      .finally(() => this.#underWay.delete(underWay));
-    this.#underWay.add(underWay);
-  }
-
-  /** Takes the entries of a list, one after the other so that their order is kept. */
-  async #take(list: string, handle: (entry: Uint8Array) => Promise<void>): Promise<void> {
+  /** Takes the entries of a list, and sends them in their order. */
+  async #take(list: string, prepare: (entry: Entry) => Promise<Send | undefined>): Promise<void> {
     let failure = "";
-    for (await this.#room(); !this.#stop.aborted; await this.#room()) {
-      let entries: Uint8Array[];
+    for (await this.#sender.room(); !this.#stop.aborted; await this.#sender.room()) {
       try {
-        entries = await this.#bus.pop(list);
-        if (failure !== "") logger.info("{list} can be popped again", { list });
+        const entries = await this.#unlessStopped(this.#bus.take(list));
+        if (entries === undefined) return;
+        if (entries.length > 0) await this.#work(list, entries, prepare);
+        else await this.#bus.wait(list);
+        if (failure !== "") logger.info("{list} can be taken from again", { list });
         failure = "";
       } catch (error) {
         if (this.#stop.aborted) return;
         if (String(error) !== failure) {
-          logger.error("{list} can't be popped: {error}", { list, error });
+          logger.error("{list} can't be taken from: {error}", { list, error: String(error) });
         }
         failure = String(error);
-        await new Promise((resolve) => setTimeout(resolve, REDIS_RETRY));
-        continue;
-      }
-      for (const entry of entries) {
-        await handle(entry)
-          .catch((error) => {
-            if (!(error instanceof FormatError)) throw error;
-            return this.#invalid(list, entry, error);
-          })
-          .catch((error) =>
-            logger.error("an entry of {list} was lost: {error}", { list, error: String(error) })
-          );
+        await this.#unlessStopped(new Promise((resolve) => setTimeout(resolve, RETRY)));
       }
     }
   }
 
-  async #request(request: LocalRequest): Promise<void> {
-    const now = unixNow();
-    const sent = request.timestamp === 0 ? now : Math.min(request.timestamp, now);
-    const expiration = Math.min(request.expiration || DEFAULT_EXPIRATION, MAX_EXPIRATION);
-    const left = sent + expiration - now;
-    if (left <= 0) return await this.#refuse(request, ErrorCode.other, "request has expired");
-
-    const uid = crypto.randomUUID();
-    const { reference, replyTo, tags, schema } = request;
-    const backlog = create(BacklogSchema, { uid, reference, replyTo, ttl: BigInt(left) });
-    try {
-      if (replyTo !== "") {
-        await this.#bus.set(backlogKey(uid), toBinary(BacklogSchema, backlog), left);
-      }
-    } catch (error) {
-      logger.error("Redis did not take a request: {error}", { error: String(error) });
-      return await this.#refuse(request, ErrorCode.other, "Redis did not take the request");
-    }
-
-    for (const twin of request.destinations) {
-      await this.send(
-        {
-          uid,
-          timestamp: BigInt(now),
-          expiration: BigInt(left),
-          message: { case: "request", value: { command: request.command } },
-          payload: { case: "plain", value: request.payload },
-          tags,
-          schema,
-        },
-        { twin, connection: request.connection },
-        ({ code, message }) => this.#refuse(request, code, message),
-      );
-    }
-  }
-
-  async #response(response: LocalResponse): Promise<void> {
-    const { uid, destination, error, schema } = response;
-    await this.send(
-      {
-        uid,
-        timestamp: BigInt(response.timestamp),
-        expiration: BigInt(MAX_EXPIRATION),
-        message: error === undefined
-          ? { case: "response", value: {} }
-          : { case: "error", value: error },
-        payload: { case: "plain", value: response.payload },
-        schema,
-      },
-      destination,
-      ({ message }) =>
-        logger.warn("response {uid} to {destination} was not sent: {message}", {
-          uid,
-          destination: formatSession(destination),
-          message,
-        }),
-    );
-  }
-
-  async #hand(bytes: Uint8Array, seconds: number): Promise<void> {
-    this.#waiting++;
-    this.#waitingBytes += bytes.length;
-    try {
-      await this.#connection.send(bytes, seconds * 1000);
-    } catch (cause) {
-      throw new CodedError(ErrorCode.other, (cause as Error).message, { cause });
-    } finally {
-      this.#waiting--;
-      this.#waitingBytes -= bytes.length;
-      this.#wake();
-    }
-  }
-
-  /** Waits until there is room for one more message, or for what is in hand when it is to stop. */
-  async #room(): Promise<void> {
-    const isFull = () => this.#waiting >= MAX_WAITING || this.#waitingBytes >= MAX_WAITING_BYTES;
-    while (isFull() && !this.#stop.aborted) {
-      await new Promise<void>((resolve) => this.#onRoom.push(resolve));
-    }
-  }
-
-  #wake(): void {
-    for (const wake of this.#onRoom.splice(0)) wake();
-  }
-
-  /** Answers a local program's request with an error of the gateway itself. */
-  async #refuse(
-    { replyTo, reference }: Pick<LocalRequest, "replyTo" | "reference">,
-    code: number,
-    message: string,
+  async #work(
+    list: string,
+    entries: readonly Entry[],
+    prepare: (entry: Entry) => Promise<Send | undefined>,
   ): Promise<void> {
-    logger.debug("a request was not sent: {message}", { message });
-    if (replyTo === "") return;
-    const answer = formatRemoteResponse({
-      reference,
-      payload: new Uint8Array(),
-      source: undefined,
-      schema: undefined,
-      timestamp: 0,
-      error: { code, message },
-    });
-    await this.#bus.push(replyTo, answer);
-  }
-
-  /** Keeps what can't be read for people to look at, and tells who sent it if it says who. */
-  async #invalid(list: string, entry: Uint8Array, { message }: FormatError): Promise<void> {
-    logger.warn("an entry of {list} can't be read and is now in {invalid}: {message}", {
+    const unreadable: string[] = [];
+    // All at once: none of it depends on another.
+    const prepared = entries.map((entry) =>
+      prepare(entry).catch(async (error) => {
+        if (!(error instanceof FormatError)) return this.#lost(list, error);
+        unreadable.push(error.message);
+        await this.#invalid(entry, error.message).catch((error) => this.#lost(list, error));
+      })
+    );
+    for (const send of prepared) await (await this.#unlessStopped(send))?.();
+    if (unreadable.length === 0) return;
+    logger.warn("{which} of {list} can't be read and {is} now in {invalid}: {message}", {
+      which: unreadable.length === 1 ? "an entry" : `${unreadable.length} entries`,
+      is: unreadable.length === 1 ? "is" : "are",
       list,
       invalid: INVALID_MESSAGES,
-      message,
+      message: unreadable[0],
     });
-    await this.#bus.push(INVALID_MESSAGES, entry);
-    if (list !== LOCAL_REQUESTS) return;
-    const address = replyAddress(entry);
-    if (address === undefined) return;
-    await this.#refuse(address, ErrorCode.other, `Cannot read the request: ${message}`);
+  }
+
+  async #request(entry: Entry): Promise<Send | undefined> {
+    const request = parseLocalRequest(entry.value);
+    const [plugin, command] = findPlugin(this.#plugins, request.command) ?? [];
+    if (plugin?.take === undefined) return await this.#prepare(entry, request);
+    const offer = async () => {
+      const taken = await plugin.take!(command!, request, entry.uid);
+      if (taken) await this.#bus.forget(entry);
+      else await (await this.#prepare(entry, request))?.();
+    };
+    // It may take its time: others go on.
+    this.#track(
+      offer().catch((error) => {
+        if (this.#stop.aborted) return;
+        const { code, message } = error instanceof CodedError
+          ? error
+          : { code: ErrorCode.other, message: "it failed" };
+        if (!(error instanceof CodedError)) this.#lost(entry.list, error);
+        return this.#refuse(entry, request, code, `${request.command}: ${message}`);
+      }),
+      entry.list,
+    );
+    return undefined;
+  }
+
+  /** Notes whom a request goes to. Undefined if that is nobody any more. */
+  async #prepare(entry: Entry, request: LocalRequest): Promise<Send | undefined> {
+    const { reference, replyTo } = request;
+    const { uid } = entry;
+    const now = unixNow();
+    const sent = Math.min(request.timestamp || entry.time, now);
+    const life = Math.min(request.expiration || DEFAULT_EXPIRATION, MAX_EXPIRATION);
+    const left = sent + life - now;
+    if (left <= 0) {
+      await this.#refuse(entry, request, ErrorCode.other, "request has expired");
+      return undefined;
+    }
+    let destinations = request.destinations;
+    if (replyTo !== "") {
+      const backlog = { uid, reference, replyTo, ttl: BigInt(left), entry: entry.id };
+      try {
+        destinations = await this.#bus.register(
+          create(BacklogSchema, backlog),
+          destinations,
+          sent + life,
+        );
+      } catch (error) {
+        this.#lost(entry.list, error);
+        const message = "Redis did not take the request";
+        await this.#refuse(entry, request, ErrorCode.other, message);
+        return undefined;
+      }
+    }
+    const fields: EnvelopeInit = {
+      uid,
+      timestamp: BigInt(now),
+      expiration: BigInt(left),
+      message: { case: "request", value: { command: request.command } },
+      payload: { case: "plain", value: request.payload },
+      tags: request.tags,
+      schema: request.schema,
+    };
+    const pending = { uid, entry: entry.id, reference, replyTo };
+    return () => this.#sendRequest(entry, fields, request.connection, destinations, pending);
+  }
+
+  async #sendRequest(
+    entry: Entry,
+    fields: EnvelopeInit,
+    connection: string | undefined,
+    destinations: readonly number[],
+    pending: SentRequest,
+  ): Promise<void> {
+    const done: Promise<boolean>[] = [];
+    for (const twin of destinations) {
+      await this.#sender.room();
+      if (this.#stop.aborted) done.push(Promise.resolve(false));
+      else {
+        done.push(this.#handOver(
+          this.#sender.send(fields, { twin, connection }),
+          (error) => this.#answer(pending, twin, error),
+        ));
+      }
+    }
+    this.#track(this.#forget(entry, done), entry.list);
+  }
+
+  async #response(entry: Entry): Promise<Send> {
+    const response: LocalResponse = parseLocalResponse(entry.value);
+    const { uid, destination, error, schema } = response;
+    const fields: EnvelopeInit = {
+      uid,
+      timestamp: BigInt(response.timestamp || entry.time),
+      expiration: BigInt(MAX_EXPIRATION),
+      message: error === undefined
+        ? { case: "response", value: {} }
+        : { case: "error", value: error },
+      payload: { case: "plain", value: response.payload },
+      schema,
+    };
+    const fail = ({ message }: CodedError) =>
+      logger.warn("response {uid} to {destination} was not sent: {message}", {
+        uid,
+        destination: formatSession(destination),
+        message,
+      });
+    return await Promise.resolve(async () => {
+      await this.#sender.room();
+      if (this.#stop.aborted) return;
+      const done = this.#handOver(this.#sender.send(fields, destination), fail);
+      this.#track(this.#forget(entry, [done]), entry.list);
+    });
+  }
+
+  /** Waits until something is sent. False if it is not, and left to the next gateway. */
+  async #handOver(
+    sent: Promise<void>,
+    fail: (error: CodedError) => Promise<void> | void,
+  ): Promise<boolean> {
+    try {
+      await sent;
+    } catch (error) {
+      if (this.#stop.aborted) return false;
+      await fail(error as CodedError);
+    }
+    return true;
+  }
+
+  async #forget(entry: Entry, done: readonly Promise<boolean>[]): Promise<void> {
+    if ((await Promise.all(done)).every(Boolean)) await this.#bus.forget(entry);
+  }
+
+  /** Answers that a request was not sent to one of its destinations. */
+  async #answer(pending: SentRequest, twin: number, { code, message }: CodedError): Promise<void> {
+    logger.debug("request {uid} was not sent: {message}", { uid: pending.uid, message });
+    if (pending.replyTo === "") return;
+    const answer = formatOwnError(pending, { code, message });
+    await this.#bus.answer(pending, [{ twin, answer }], true);
+  }
+
+  /** Answers a request that is not sent at all. */
+  async #refuse(entry: Entry, request: LocalRequest, code: number, message: string): Promise<void> {
+    logger.debug("a request was not sent: {message}", { message });
+    if (request.replyTo === "") return await this.#bus.forget(entry);
+    const answer = formatOwnError(request, { code, message });
+    await this.#bus.refuse(entry, request.replyTo, answer);
+  }
+
+  async #invalid(entry: Entry, message: string): Promise<void> {
+    const address = entry.list === LOCAL_REQUESTS ? replyAddress(entry.value) : undefined;
+    if (address === undefined) return await this.#bus.invalid(entry);
+    const error = { code: ErrorCode.other, message: `Cannot read the request: ${message}` };
+    const answer = formatOwnError(address, error);
+    await this.#bus.invalid(entry, { replyTo: address.replyTo, answer });
+  }
+
+  #track(work: Promise<void>, list: string): void {
+    const done = work
+      .catch((error) => this.#lost(list, error))
+      .finally(() => this.#underWay.delete(done));
+    this.#underWay.add(done);
+  }
+
+  /** Redis refused something for good. */
+  #lost(list: string, error: unknown): undefined {
+    if (error instanceof RedisLostError) return; // It is being stopped: the next gateway goes on.
+    logger.error("an answer for an entry of {list} is lost: {error}", {
+      list,
+      error: String(error),
+    });
+  }
+
+  #unlessStopped<T>(promise: Promise<T>): Promise<T | undefined> {
+    promise.catch(() => {});
+    return Promise.race([promise, this.#stopped.promise]);
   }
 }

@@ -1,5 +1,6 @@
 /** Many requests at once, through two gateways and a relay. */
 import assert from "node:assert/strict";
+import { until } from "./fixtures/deadline.ts";
 import { GatewayNetwork } from "./fixtures/gateway_network.ts";
 import { base64Of, type Json, LocalProgram, textOf } from "./fixtures/local_program.ts";
 
@@ -63,12 +64,16 @@ Deno.test(`${REQUESTS} requests are answered once each, in order per command`, a
     assert.deepEqual(payloads, expected, `order of ${COMMANDS[i]}`);
   });
 
-  // Nothing is left that would be a second answer, or none.
-  for (const { local } of [alice, bob]) {
-    const keys = await local.redis.keys("*");
-    assert.deepEqual(keys.filter((key) => !key.startsWith("msgbus.backlog.")), []);
+  // Nothing is left that would be a second answer, or none; only what copies are known by.
+  for (const { local: { redis } } of [alice, bob]) {
+    for (const list of ["local", "reply"]) {
+      const isDone = async () => await redis.xLen(`msgbus.system.${list}.working`) === 0;
+      await until(isDone, "nothing in hand");
+    }
+    const isKnown = (key: string) => /^msgbus\.system\.(?:gateway|seen|.*\.working)$/.test(key);
+    assert.deepEqual((await redis.keys("*")).filter((key) => !isKnown(key)), []);
   }
-  assert.equal((await alice.local.redis.keys("msgbus.backlog.*")).length, REQUESTS);
+  assert.equal(await bob.local.redis.zCard("msgbus.system.seen"), REQUESTS);
   const rate = Math.round(REQUESTS / seconds);
   console.log(
     `${REQUESTS} requests sent, ${served.flat().length} served, ${answers.length} answered ` +

@@ -11,7 +11,7 @@ import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
  * Describes the file peer.proto.
  */
 export const file_peer: GenFile = /*@__PURE__*/
-  fileDesc("CgpwZWVyLnByb3RvEgNybWIiawoHQmFja2xvZxILCgN1aWQYASABKAkSFgoJcmVmZXJlbmNlGAIgASgJSACIAQESEAoIcmVwbHlfdG8YAyABKAkSDgoGbW9kdWxlGAQgASgJEgsKA3R0bBgFIAEoBEIMCgpfcmVmZXJlbmNlYgZwcm90bzM");
+  fileDesc("CgpwZWVyLnByb3RvEgNybWIiewoHQmFja2xvZxILCgN1aWQYASABKAkSFgoJcmVmZXJlbmNlGAIgASgJSACIAQESEAoIcmVwbHlfdG8YAyABKAkSDgoGbW9kdWxlGAQgASgJEgsKA3R0bBgFIAEoBBIOCgVlbnRyeRjpByABKAlCDAoKX3JlZmVyZW5jZWIGcHJvdG8z");
 
 /**
  * Backlog tells a gateway where the answers to a request of a local program go.
@@ -56,6 +56,13 @@ export type Backlog = {
    * @generated from field: uint64 ttl = 5;
    */
   ttl: bigint;
+
+  /**
+   * Ours: id of its entry among those being worked on.
+   *
+   * @generated from field: string entry = 1001;
+   */
+  entry: string;
 };
 
 /**

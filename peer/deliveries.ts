@@ -1,0 +1,77 @@
+import { sha256 } from "@noble/hashes/sha2.js";
+import { formatSession } from "@rmb/protocol";
+import type { Bus } from "./bus.ts";
+import { CodedError, ErrorCode } from "./codes.ts";
+import { type CommandQueue, CommandQueues } from "./command_queues.ts";
+import { formatRemoteRequest, isReserved, type RemoteRequest } from "./local.ts";
+
+/** Bytes of the digest that a request is known by. */
+const KNOWN_BYTES = 16;
+
+/** Pushes requests of other twins to the lists of their commands. */
+export class Deliveries {
+  readonly #bus: Bus;
+  readonly #queues: CommandQueues;
+
+  /** Makes one. */
+  constructor(bus: Bus) {
+    this.#bus = bus;
+    this.#queues = new CommandQueues((command) => bus.commandList(command));
+  }
+
+  /**
+   * Begins to push a request, unless it is a copy of one that was pushed.
+   *
+   * @returns When the next of the same sender and command may begin; then what becomes of this one:
+   * resolves when it is pushed, or known to be a copy.
+   * @throws {CodedError} if it is not taken.
+   * @throws {RedisLostError} if Redis is away until the request expires.
+   */
+  async begin(request: RemoteRequest): Promise<[done: Promise<void>]> {
+    const { command } = request;
+    if (isReserved(command)) {
+      throw new CodedError(ErrorCode.none, `command is reserved: ${command}`);
+    }
+    const queue = await this.#queues.get(command);
+    const isTight = queue.refusal(request.source.twin) !== undefined;
+    const done = this.#deliver(queue, request);
+    done.catch(() => {});
+    if (isTight) await done; // It may take two attempts.
+    return [done];
+  }
+
+  async #deliver(queue: CommandQueue, request: RemoteRequest): Promise<void> {
+    const { command, source: { twin } } = request;
+    const text = formatRemoteRequest(request);
+    const place = { twin, bytes: text.length };
+    const deadline = request.timestamp + request.expiration;
+    for (;;) {
+      const refusal = queue.refusal(twin);
+      const hasRoom = refusal === undefined;
+      queue.reserve(place);
+      const delivery = await this.#bus.deliver(command, {
+        known: knownBy(request),
+        deadline,
+        request: text,
+        hasRoom,
+      }).catch((error) => {
+        queue.settle(place, false);
+        throw error;
+      });
+      queue.settle(place, delivery.outcome === "pushed", delivery.length);
+      if (delivery.outcome !== "refused") return;
+      // What was known of the list was old: it is not now.
+      if (!hasRoom && queue.refusal(twin) === undefined) continue;
+      throw new CodedError(
+        ErrorCode.none,
+        `requests for ${command} are not being taken: ${refusal ?? "too many wait"}`,
+      );
+    }
+  }
+}
+
+/** What a request and its copies are known by. */
+function knownBy({ source, uid }: Pick<RemoteRequest, "source" | "uid">): Uint8Array {
+  const text = new TextEncoder().encode(`${formatSession(source)}\n${uid}`);
+  return sha256(text).subarray(0, KNOWN_BYTES);
+}

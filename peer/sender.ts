@@ -1,0 +1,87 @@
+import { type EnvelopeInit, formatSession, type Session } from "@rmb/protocol";
+import { CodedError, ErrorCode } from "./codes.ts";
+import type { Identity } from "./identity.ts";
+import { Lanes } from "./lanes.ts";
+
+/** Messages, and bytes of them, on their way to a relay; above, no more are taken from local lists. */
+const MAX_WAITING = 10_000;
+const MAX_WAITING_BYTES = 64 * 1024 * 1024;
+
+/** What a gateway needs of what connects it to its relays. */
+export interface RelayLink {
+  /** Sends an encoded envelope within a time, in milliseconds. Resolves when a relay has it. */
+  send(bytes: Uint8Array, timeout: number): Promise<void>;
+  /** Reads no more from the relays, until {@linkcode RelayLink.resume}. */
+  pause(): void;
+  /** Goes on reading. */
+  resume(): void;
+}
+
+/** Seals envelopes and has them sent, in order for each destination. */
+export class Sender {
+  readonly #identity: Identity;
+  readonly #link: RelayLink;
+  readonly #stop: AbortSignal;
+  readonly #lanes = new Lanes();
+  #waiting = 0;
+  #waitingBytes = 0;
+  #onRoom: (() => void)[] = [];
+
+  /** Makes one. When told to stop, nobody waits for room any more. */
+  constructor(identity: Identity, link: RelayLink, stop: AbortSignal) {
+    this.#identity = identity;
+    this.#link = link;
+    this.#stop = stop;
+    stop.addEventListener("abort", () => this.#wake());
+  }
+
+  /** Whether so many messages wait that no more should be sent now. */
+  get isFull(): boolean {
+    return this.#waiting >= MAX_WAITING || this.#waitingBytes >= MAX_WAITING_BYTES;
+  }
+
+  /** Waits until there is room for one more message, or it is to stop. */
+  async room(): Promise<void> {
+    while (this.isFull && !this.#stop.aborted) {
+      await new Promise<void>((resolve) => this.#onRoom.push(resolve));
+    }
+  }
+
+  /**
+   * Sends an envelope, after those to the same destination that it was given before.
+   *
+   * @param fields Its fields, without source and destination.
+   * @returns When a relay has it.
+   * @throws {CodedError} if it can't be sent.
+   */
+  async send(fields: EnvelopeInit, destination: Session): Promise<void> {
+    const bytes = fields.payload?.value?.length ?? 0;
+    this.#count(1, bytes);
+    try {
+      const sealing = this.#identity.seal(fields, destination); // While others wait for their turn.
+      sealing.catch(() => {});
+      const [sent] = await this.#lanes.run(formatSession(destination), async () => {
+        const { bytes, timeLeft } = await sealing;
+        const sent = this.#link.send(bytes, timeLeft * 1000);
+        sent.catch(() => {});
+        return [sent]; // The next one needs not wait for it.
+      });
+      await sent;
+    } catch (cause) {
+      if (cause instanceof CodedError) throw cause;
+      throw new CodedError(ErrorCode.other, (cause as Error).message, { cause });
+    } finally {
+      this.#count(-1, -bytes);
+      if (!this.isFull) this.#wake();
+    }
+  }
+
+  #count(messages: number, bytes: number): void {
+    this.#waiting += messages;
+    this.#waitingBytes += bytes;
+  }
+
+  #wake(): void {
+    for (const wake of this.#onRoom.splice(0)) wake();
+  }
+}
