@@ -8,12 +8,13 @@ import {
 import { parsed, readOptions, shown } from "@rmb/protocol/program";
 import { checkRedisUrl } from "@rmb/protocol/redis-url";
 import { object, or } from "@optique/core/constructs";
-import { message, optionName } from "@optique/core/message";
+import { message, optionName, text } from "@optique/core/message";
 import { map, multiple, withDefault } from "@optique/core/modifiers";
 import type { InferValue } from "@optique/core/parser";
 import { flag, option } from "@optique/core/primitives";
 import { choice, string } from "@optique/core/valueparser";
 import manifest from "./deno.json" with { type: "json" };
+import { MAX_RELAYS } from "./relays.ts";
 
 /** Largest file that a mnemonic is read from, in bytes. */
 const MAX_MNEMONIC_FILE = 4096;
@@ -64,10 +65,20 @@ const parser = object({
     description: message`JSON file that says who twins are.`,
     errors: { missing: message`--twins is missing: name the file that says who twins are.` },
   }),
-  relay: option("--relay", parsed("URL", "ws://localhost:8080", checkRelayUrl), {
-    description: message`Relay to connect to, for example ws://localhost:8080.`,
-    errors: { missing: message`--relay is missing: name the relay to connect to.` },
-  }),
+  relays: multiple(
+    option("--relay", parsed("URL", "ws://localhost:8080", checkRelayUrl), {
+      description:
+        message`Relay to connect to, for example ws://localhost:8080. Can be repeated, the best first: messages go through the first that answers.`,
+    }),
+    {
+      min: 1,
+      max: MAX_RELAYS,
+      errors: {
+        tooFew: message`--relay is missing: name the relay to connect to.`,
+        tooMany: message`--relay can be given ${text(`${MAX_RELAYS}`)} times at most.`,
+      },
+    },
+  ),
   noUpdate: option("--no-update", {
     description: message`Do not publish the twin's relay and encryption key; warn if they differ.`,
   }),
@@ -106,7 +117,7 @@ export function parseOptions(args: readonly string[]) {
       { name: "key-type", instead: ["-k"] },
       { name: "redis", instead: ["-r"] },
       { name: "twins" },
-      { name: "relay" },
+      { name: "relay", several: true },
       { name: "no-update", flag: true },
       { name: "debug", instead: ["-d"], flag: true },
     ],

@@ -14,9 +14,11 @@ import { openWsSocket } from "@rmb/protocol/ws-socket";
 const logger = getLogger(["rmb", "peer", "relays"]);
 
 /** Most relays that a twin has (protocol.md §10). */
-const MAX_RELAYS = 4;
+export const MAX_RELAYS = 4;
 /** How long a better relay has to answer before messages go through it again, in milliseconds. */
 const HEAL_TIME = 2000;
+/** Waits between attempts to connect, in milliseconds: requests don't live long. */
+const RETRY = [500, 5000] as const;
 /** How often it is asked meanwhile, in milliseconds. */
 const HEAL_INTERVAL = 500;
 
@@ -58,6 +60,8 @@ interface Relay {
   readonly connection: RelayConnection;
   /** When it became healthy; undefined while it is not. */
   healthySince: number | undefined;
+  /** Whether it was healthy, and then not. */
+  hasFailed: boolean;
   /** Why it is not connected; undefined while it is. */
   reason: string | undefined;
 }
@@ -86,10 +90,12 @@ export class Relays implements AsyncDisposable {
       const relay: Relay = {
         url,
         healthySince: undefined,
+        hasFailed: false,
         reason: "not connected yet",
         connection: new RelayConnection({
           ...options,
           url,
+          times: { retry: RETRY, ...options.times },
           openSocket: openWsSocket,
           onState: (state) => this.#noteState(relay, state),
           onHealth: (healthy) => this.#noteHealth(relay, healthy),
@@ -177,6 +183,7 @@ export class Relays implements AsyncDisposable {
   #noteHealth(relay: Relay, healthy: boolean): void {
     const { url, connection } = relay;
     relay.healthySince = healthy ? performance.now() : undefined;
+    if (!healthy) relay.hasFailed = true;
     if (healthy) logger.info("relay {url} answers", { url });
     else if (connection.connected) logger.warn("relay {url} does not answer", { url });
     this.#choose();
@@ -186,12 +193,11 @@ export class Relays implements AsyncDisposable {
   #choose(): void {
     if (this.#closed) return;
     const before = this.#preferred;
-    // From one that answers only to one that has for a while: not to and fro.
-    const isSteady = before.healthySince !== undefined;
-    const since = performance.now() - (isSteady ? HEAL_TIME : 0);
-    const best = this.#relays.find((relay) =>
-      relay === before ? isSteady : (relay.healthySince ?? Infinity) <= since
-    );
+    const answers = before.healthySince !== undefined;
+    // From one that answers only to one that does for good: not to and fro.
+    const isBetter = ({ healthySince = Infinity, hasFailed }: Relay) =>
+      healthySince + (answers && hasFailed ? HEAL_TIME : 0) <= performance.now();
+    const best = this.#relays.find((relay) => relay === before ? answers : isBetter(relay));
     if (best !== undefined && best !== before) {
       this.#preferred = best;
       const messages = before.connection.takeBack();

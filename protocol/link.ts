@@ -51,8 +51,10 @@ export class Link {
   #rate = ASSUMED_RATE;
   #answered = false;
   #roundTrip: number | undefined;
-  /** What the kernel had not taken at the last tick. */
-  #buffered = 0;
+  /** Bytes handed over, and taken by the kernel, until the last tick; and whether it takes them slowly. */
+  #handedBefore = 0;
+  #takenBefore = 0;
+  #isSlow = false;
   /** Milliseconds since the relay was heard. */
   #silent = 0;
   /** Milliseconds since the relay was heard, or the kernel took what waited, while it owes a pong. */
@@ -126,9 +128,12 @@ export class Link {
   /** To be called at regular times while messages are read. */
   tick(): void {
     const { bufferedAmount } = this.#socket;
+    const taken = this.#handed - bufferedAmount;
     // What the kernel takes at once shows nothing: it has room for much that goes nowhere.
-    if (this.#buffered > 0 && bufferedAmount < this.#buffered) this.#stuck = this.#owing = 0;
-    this.#buffered = bufferedAmount;
+    if (this.#isSlow && taken > this.#takenBefore) this.#stuck = this.#owing = 0;
+    this.#isSlow = taken < this.#handedBefore;
+    this.#takenBefore = taken;
+    this.#handedBefore = this.#handed;
     this.#silent += this.#tick;
     if (this.#ping !== undefined) {
       this.#stuck += this.#tick;
