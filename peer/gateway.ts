@@ -170,10 +170,10 @@ async function publish(id: number, options: GatewayOptions): Promise<void> {
   const names = { id, relays: relays.join(", "), pk: hex(pk) };
   if (update) {
     await registry.updateTwin(id, { relays, pk });
-    logger.info("twin {id} now publishes relays {relays} and encryption key {pk}", names);
+    logger.info("twin {id} now publishes relay {relays} and encryption key {pk}", names);
   } else {
     logger.warn(
-      "twin {id} does not publish relays {relays} and encryption key {pk}: others may not reach it",
+      "twin {id} does not publish relay {relays} and encryption key {pk}: others may not reach it",
       names,
     );
   }

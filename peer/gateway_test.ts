@@ -76,6 +76,8 @@ Deno.test("Gateway.start() rejects what can't work", async () => {
     assert.match(error.message, /^No twin has the sr25519 account 5\w+: /);
     return true;
   });
+  const five = [1, 2, 3, 4, 5].map((port) => `ws://127.0.0.1:${port}`);
+  await assert.rejects(start({ relays: five }), /A twin has 1 to 4 relays, not 5/);
   await assert.rejects(start({ relays: ["http://127.0.0.1:1"] }), FormatError);
   await assert.rejects(start({ redis: "http://:s3cret@h" }), (error) => {
     assert.ok(error instanceof FormatError);

@@ -8,13 +8,12 @@ import {
 import { parsed, readOptions, shown } from "@rmb/protocol/program";
 import { checkRedisUrl } from "@rmb/protocol/redis-url";
 import { object, or } from "@optique/core/constructs";
-import { message, optionName, text } from "@optique/core/message";
+import { message, optionName } from "@optique/core/message";
 import { map, multiple, withDefault } from "@optique/core/modifiers";
 import type { InferValue } from "@optique/core/parser";
 import { flag, option } from "@optique/core/primitives";
 import { choice, string } from "@optique/core/valueparser";
 import manifest from "./deno.json" with { type: "json" };
-import { MAX_RELAYS } from "./relays.ts";
 
 /** Largest file that a mnemonic is read from, in bytes. */
 const MAX_MNEMONIC_FILE = 4096;
@@ -68,14 +67,12 @@ const parser = object({
   relays: multiple(
     option("--relay", parsed("URL", "ws://localhost:8080", checkRelayUrl), {
       description:
-        message`Relay to connect to, for example ws://localhost:8080. Can be repeated, the best first: messages go through the first that answers.`,
+        message`Relay to connect to, for example ws://localhost:8080. Can be given up to four times, the best first: messages go through the first that answers.`,
     }),
     {
       min: 1,
-      max: MAX_RELAYS,
       errors: {
         tooFew: message`--relay is missing: name the relay to connect to.`,
-        tooMany: message`--relay can be given ${text(`${MAX_RELAYS}`)} times at most.`,
       },
     },
   ),

@@ -162,15 +162,6 @@ const wrong: readonly (Given & { readonly says: RegExp })[] = [
   { args: NEEDED, says: /secret is missing/ },
   { args: ["-m", MNEMONIC, "--relay", "ws://h"], says: /--twins is missing/ },
   { args: ["-m", MNEMONIC, "--twins", "t"], says: /--relay is missing/ },
-  {
-    args: [
-      "-m",
-      MNEMONIC,
-      ...NEEDED,
-      ...["a", "b", "c", "d"].map((host) => `--relay=ws://${host}`),
-    ],
-    says: /--relay can be given 4 times at most/,
-  },
   { args: ["-m", ...MNEMONIC.split(" ")], says: /must stand in quotation marks/ },
   { args: [`-m${MNEMONIC}`], says: /must stand in quotation marks/ },
   { args: [`--mnemonc=${MNEMONIC}`], says: /Unexpected option: `--mnemonc`/ },

@@ -14,7 +14,7 @@ import { openWsSocket } from "@rmb/protocol/ws-socket";
 const logger = getLogger(["rmb", "peer", "relays"]);
 
 /** Most relays that a twin has (protocol.md §10). */
-export const MAX_RELAYS = 4;
+const MAX_RELAYS = 4;
 /** How long a better relay has to answer before messages go through it again, in milliseconds. */
 const HEAL_TIME = 2000;
 /** Waits between attempts to connect, in milliseconds: requests don't live long. */
