@@ -160,6 +160,11 @@ export class Network implements AsyncDisposable {
     this.#flowing = Promise.withResolvers();
   }
 
+  /** Goes on with what was held up. */
+  flow(): void {
+    this.#flowing.resolve();
+  }
+
   /** Ends the connections that there are; new ones are passed on. */
   cut(): void {
     for (const connection of this.#connections) connection.close();
