@@ -55,9 +55,9 @@ export class Link {
   #handedBefore = 0;
   #takenBefore = 0;
   #isSlow = false;
-  /** Milliseconds since the relay was heard. */
+  /** Milliseconds since the relay was heard, or the kernel took what waited. */
   #silent = 0;
-  /** Milliseconds since the relay was heard, or the kernel took what waited, while it owes a pong. */
+  /** The same while it owes a pong. */
   #stuck = 0;
   /** Milliseconds since it owes a pong, or the kernel took what waited. */
   #owing = 0;
@@ -70,7 +70,7 @@ export class Link {
     this.#sendPing();
   }
 
-  /** Milliseconds since the relay was heard, of those in which it could be. */
+  /** Milliseconds since the relay was heard, or the kernel took what waited. */
   get silent(): number {
     return this.#silent;
   }
@@ -130,7 +130,8 @@ export class Link {
     const { bufferedAmount } = this.#socket;
     const taken = this.#handed - bufferedAmount;
     // What the kernel takes at once shows nothing: it has room for much that goes nowhere.
-    if (this.#isSlow && taken > this.#takenBefore) this.#stuck = this.#owing = 0;
+    const goesOn = this.#isSlow && taken > this.#takenBefore;
+    if (goesOn) this.#silent = this.#stuck = this.#owing = 0;
     this.#isSlow = taken < this.#handedBefore;
     this.#takenBefore = taken;
     this.#handedBefore = this.#handed;
