@@ -6,8 +6,9 @@ import { type Client, command, makeClient } from "./redis/client.ts";
 import { Pipeline } from "./redis/pipeline.ts";
 import * as scripts from "./redis/scripts.ts";
 
-/** Most entries taken at once, and bytes of them from which on no more are. */
-const MAX_TAKEN = 100;
+/** Most entries taken at once, first and while there are more; bytes from which on no more are. */
+const FIRST_TAKEN = 16;
+const MAX_TAKEN = 1000;
 const MAX_TAKEN_BYTES = 8 * 1024 * 1024;
 /** How long a wait for an entry takes, in seconds: then it is begun anew. */
 const WAIT_TIME = 1;
@@ -80,8 +81,8 @@ export class Bus implements AsyncDisposable {
   readonly #pipeline: Pipeline;
   /** A connection for each list waited for: waiting blocks all that comes after it. */
   readonly #waiters = new Map<string, Client>();
-  /** The last entry of each list that was taken by this process. */
-  readonly #taken = new Map<string, string>();
+  /** The last entry of each list that was taken by this process, and how many to take next. */
+  readonly #taken = new Map<string, { last: string; most: number }>();
   readonly #name = crypto.randomUUID();
   /** When the last wait for an attempt to connect is over, in milliseconds since 1970. */
   #retryAt = 0;
@@ -103,20 +104,15 @@ export class Bus implements AsyncDisposable {
    * Takes the entries on the right of a list, oldest first for those who push left, to work on them:
    * until {@linkcode Bus.forget} they are kept. First come those that an earlier process did not forget.
    *
-   * @returns Up to 100 entries, none if there are none now.
+   * @returns Up to 1000 entries, none if there are none now.
    */
   async take(list: string): Promise<Entry[]> {
-    const uids = Array.from({ length: MAX_TAKEN }, () => crypto.randomUUID());
+    const { last, most } = this.#taken.get(list) ?? { last: "0-0", most: FIRST_TAKEN };
+    const uids = Array.from({ length: most }, () => crypto.randomUUID());
     const entries = await this.#pipeline.run<[Uint8Array, Uint8Array[]][]>(
       scripts.TAKE,
       [list, working(list)],
-      [
-        this.#taken.get(list) ?? "0-0",
-        `${MAX_TAKEN}`,
-        `${MAX_TAKEN_BYTES}`,
-        `${unixNow()}`,
-        ...uids,
-      ],
+      [last, `${most}`, `${MAX_TAKEN_BYTES}`, `${unixNow()}`, ...uids],
     );
     const taken = entries.map(([id, fields]) => ({
       list,
@@ -125,7 +121,10 @@ export class Bus implements AsyncDisposable {
       time: Number(textOf(fields[3]!)),
       value: fields[5]!,
     }));
-    if (taken.length > 0) this.#taken.set(list, taken.at(-1)!.id);
+    this.#taken.set(list, {
+      last: taken.at(-1)?.id ?? last,
+      most: taken.length < most ? FIRST_TAKEN : Math.min(most * 4, MAX_TAKEN),
+    });
     return taken;
   }
 
@@ -155,16 +154,15 @@ export class Bus implements AsyncDisposable {
     await this.#pipeline.send("XDEL", working(list), id);
   }
 
-  /** Is done with an entry that can't be read: keeps it for people to look at, and answers it. */
-  async invalid(entry: Entry, reply?: { replyTo: string; answer: string }): Promise<void> {
-    const keys = [working(entry.list), INVALID_MESSAGES, reply?.replyTo ?? ""];
-    checkReply(
-      await this.#pipeline.run(scripts.INVALID, keys, [
-        entry.id,
-        reply?.answer ?? "",
-        `${REPLY_TIME}`,
-      ]),
-    );
+  /** Is done with entries of a list that can't be read: keeps them for people to look at. */
+  async invalid(
+    list: string,
+    entries: readonly { id: string; answer?: { replyTo: string; text: string } | undefined }[],
+  ): Promise<void> {
+    const replyLists = entries.map(({ answer }) => answer?.replyTo ?? "");
+    const args = entries.flatMap(({ id, answer }) => [id, answer?.text ?? ""]);
+    const keys = [working(list), INVALID_MESSAGES, ...replyLists];
+    checkReply(await this.#pipeline.run(scripts.INVALID, keys, [`${REPLY_TIME}`, ...args]));
   }
 
   /** Answers a request that will not be sent, and is done with its entry. */

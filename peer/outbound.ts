@@ -16,6 +16,7 @@ import {
   replyAddress,
 } from "./local.ts";
 import { findPlugin, type Plugin } from "./plugin.ts";
+import { isOutage } from "./redis/client.ts";
 import { RedisLostError } from "./redis/pipeline.ts";
 import type { Sender } from "./sender.ts";
 
@@ -82,10 +83,11 @@ export class Outbound {
         failure = "";
       } catch (error) {
         if (this.#stop.aborted) return;
-        if (String(error) !== failure) {
+        // That Redis is away is said elsewhere.
+        if (!isOutage(error) && String(error) !== failure) {
           logger.error("{list} can't be taken from: {error}", { list, error: String(error) });
         }
-        failure = String(error);
+        failure = isOutage(error) ? "" : String(error);
         await this.#unlessStopped(new Promise((resolve) => setTimeout(resolve, RETRY)));
       }
     }
@@ -96,24 +98,36 @@ export class Outbound {
     entries: readonly Entry[],
     prepare: (entry: Entry) => Promise<Send | undefined>,
   ): Promise<void> {
-    const unreadable: string[] = [];
+    const unreadable: { entry: Entry; message: string }[] = [];
     // All at once: none of it depends on another.
     const prepared = entries.map((entry) =>
-      prepare(entry).catch(async (error) => {
+      prepare(entry).catch((error) => {
         if (!(error instanceof FormatError)) return this.#lost(list, error);
-        unreadable.push(error.message);
-        await this.#invalid(entry, error.message).catch((error) => this.#lost(list, error));
+        unreadable.push({ entry, message: error.message });
       })
     );
     for (const send of prepared) await (await this.#unlessStopped(send))?.();
-    if (unreadable.length === 0) return;
+    if (unreadable.length > 0 && !this.#stop.aborted) await this.#keep(list, unreadable);
+  }
+
+  /** Keeps what can't be read for people to look at, and tells who sent it if it says who. */
+  async #keep(list: string, entries: readonly { entry: Entry; message: string }[]): Promise<void> {
+    const kept = entries.map(({ entry: { id, value }, message }) => {
+      const address = list === LOCAL_REQUESTS ? replyAddress(value) : undefined;
+      const error = { code: ErrorCode.other, message: `Cannot read the request: ${message}` };
+      const answer = address &&
+        { replyTo: address.replyTo, text: formatOwnError(address, error) };
+      return { id, answer };
+    });
     logger.warn("{which} of {list} can't be read and {is} now in {invalid}: {message}", {
-      which: unreadable.length === 1 ? "an entry" : `${unreadable.length} entries`,
-      is: unreadable.length === 1 ? "is" : "are",
+      which: entries.length === 1 ? "an entry" : `${entries.length} entries`,
+      is: entries.length === 1 ? "is" : "are",
       list,
       invalid: INVALID_MESSAGES,
-      message: unreadable[0],
+      message: entries[0]!.message,
     });
+    const done = this.#bus.invalid(list, kept).catch((error) => this.#lost(list, error));
+    await this.#unlessStopped(done);
   }
 
   async #request(entry: Entry): Promise<Send | undefined> {
@@ -261,14 +275,6 @@ export class Outbound {
     if (request.replyTo === "") return await this.#bus.forget(entry);
     const answer = formatOwnError(request, { code, message });
     await this.#bus.refuse(entry, request.replyTo, answer);
-  }
-
-  async #invalid(entry: Entry, message: string): Promise<void> {
-    const address = entry.list === LOCAL_REQUESTS ? replyAddress(entry.value) : undefined;
-    if (address === undefined) return await this.#bus.invalid(entry);
-    const error = { code: ErrorCode.other, message: `Cannot read the request: ${message}` };
-    const answer = formatOwnError(address, error);
-    await this.#bus.invalid(entry, { replyTo: address.replyTo, answer });
   }
 
   #track(work: Promise<void>, list: string): void {

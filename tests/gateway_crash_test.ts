@@ -38,7 +38,7 @@ Deno.test("Redis that is killed under load loses nothing", async () => {
   const kill = async (gateway: TestGateway) => {
     let { program } = gateway.redis;
     for (let i = 0; i < 5 * FUZZ; i++) {
-      await pause(200 + Math.random() * 500);
+      await pause(300 + Math.random() * 700);
       await program.stop("SIGKILL");
       await pause(Math.random() * 500);
       ({ program } = await network.network.startRedis(gateway.redis.port, ...DURABLE));

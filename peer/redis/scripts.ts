@@ -137,18 +137,24 @@ return reply(KEYS[3], ARGV[2], ARGV[3])
 `);
 
 /**
- * Keeps an entry that can't be read, cut if it is long, is done with it, and answers it if possible.
+ * Keeps entries that can't be read, cut if they are long, is done with them, and answers them if possible.
  *
- * KEYS: entries being worked on, list of invalid entries, reply list. ARGV: id of the entry; answer,
- * "" for none; seconds that the list lives if this makes it.
+ * KEYS: entries being worked on, list of invalid entries, reply list of each or "". ARGV: seconds that a
+ * reply list lives if this makes it; then id and answer of each. Returns what is wrong with a reply list.
  */
 export const INVALID = script(`${REPLY}
-local entry = redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1])[1]
-if not entry then return end
-redis.call('LPUSH', KEYS[2], string.sub(entry[2][6], 1, ${MAX_INVALID_BYTES}))
+local wrong
+for i = 3, #KEYS do
+  local id, answer = ARGV[2 * i - 4], ARGV[2 * i - 3]
+  local entry = redis.call('XRANGE', KEYS[1], id, id)[1]
+  if entry then
+    redis.call('LPUSH', KEYS[2], string.sub(entry[2][6], 1, ${MAX_INVALID_BYTES}))
+    redis.call('XDEL', KEYS[1], id)
+    if KEYS[i] ~= '' then wrong = reply(KEYS[i], answer, ARGV[1]) or wrong end
+  end
+end
 redis.call('LTRIM', KEYS[2], 0, ${MAX_INVALID - 1})
-redis.call('XDEL', KEYS[1], ARGV[1])
-if ARGV[2] ~= '' then return reply(KEYS[3], ARGV[2], ARGV[3]) end
+return wrong
 `);
 
 /** Notes that something was done, to know when it is told again; forgets what can't come again. */
