@@ -22,7 +22,7 @@ export function main(args: readonly string[]): Promise<never> {
           "what is sent to this twin, and by it, is signed but not encrypted",
       );
     }
-    if ("substrate" in options.registry) warnOfRelay(options.relay);
+    if ("substrate" in options.registry) options.relays.forEach(warnOfRelay);
     const registry = await openRegistry(options.registry, stop);
     const update = !options.noUpdate;
     const plugins = [new FilePlugin(options.uploads)];

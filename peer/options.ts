@@ -19,6 +19,7 @@ import type { InferValue, Parser } from "@optique/core/parser";
 import { flag, option } from "@optique/core/primitives";
 import { choice, string } from "@optique/core/valueparser";
 import manifest from "./deno.json" with { type: "json" };
+import { MAX_RELAYS } from "./relays.ts";
 
 /** The public relay of the network. */
 const PUBLIC_RELAY = "wss://relay.grid.tf";
@@ -69,11 +70,15 @@ const parser = object({
     shown("redis://localhost:6379"),
   ),
   registry: registryPlace as Parser<"sync", RegistryPlace, unknown>,
-  relay: withDefault(
-    option("--relay", parsed("URL", PUBLIC_RELAY, checkRelayUrl), {
-      description: message`Relay to connect to.`,
-    }),
-    PUBLIC_RELAY,
+  relays: withDefault(
+    multiple(
+      option("--relay", parsed("URL", PUBLIC_RELAY, checkRelayUrl), {
+        description:
+          message`Relay to connect to. Can be given up to four times, the best first: messages go through the first that answers.`,
+      }),
+      { min: 1, max: MAX_RELAYS },
+    ),
+    [PUBLIC_RELAY],
     shown(PUBLIC_RELAY),
   ),
   uploads: optional(
@@ -119,7 +124,7 @@ export function parseOptions(args: readonly string[]) {
       { name: "key-type", short: "-k" },
       { name: "redis", short: "-r" },
       ...registryEnvironment,
-      { name: "relay" },
+      { name: "relay", several: true },
       { name: "uploads", short: "-u" },
       { name: "no-update", flag: true },
       { name: "debug", short: "-d", flag: true },

@@ -97,7 +97,7 @@ Deno.test("parseOptions() has defaults for what can be left out", async () => {
     keyType: "sr25519",
     redis: "redis://localhost:6379",
     registry: { twins: "twins.json" },
-    relay: "ws://localhost:8080",
+    relays: ["ws://localhost:8080"],
     noUpdate: false,
     verbosity: 0,
     ...keysOf(MNEMONIC),
@@ -109,23 +109,25 @@ Deno.test("parseOptions() uses the public network unless told otherwise", async 
     { args: ["-m", MNEMONIC] },
     { args: ["-m", MNEMONIC], env: { RMB_PEER_SUBSTRATE: "ws://a ws://b:9944" } },
   ]);
-  assert.equal(options.relay, "wss://relay.grid.tf");
+  assert.deepEqual(options.relays, ["wss://relay.grid.tf"]);
   assert.equal(options.registry.substrate[0], "wss://tfchain.grid.tf:443");
   assert.deepEqual(own.registry, { substrate: ["ws://a", "ws://b:9944"] });
 });
 
 Deno.test("parseOptions() reads every option, from the environment too", async () => {
   const args = ["--mnemonic", MNEMONIC, "--key-type", "ed25519", "--redis", "redis://:pw@h:1/2"];
-  args.push("--twins", "t", "--relay", "wss://relay.example", "--no-update", "--debug");
+  args.push("--twins", "t", "--relay", "wss://relay.example", "--relay", "wss://b.example");
+  args.push("--no-update", "--debug");
   args.push("--uploads", "files");
   const short = ["-m", MNEMONIC, "-k", "ed25519", "-r", "redis://:pw@h:1/2"];
-  short.push("--twins=t", "--relay=wss://relay.example", "--no-update", "-d", "-u", "files");
+  short.push("--twins=t", "--relay=wss://relay.example", "--relay=wss://b.example");
+  short.push("--no-update", "-d", "-u", "files");
   const env = {
     RMB_PEER_MNEMONIC: MNEMONIC,
     RMB_PEER_KEY_TYPE: "ed25519",
     RMB_PEER_REDIS: "redis://:pw@h:1/2",
     RMB_PEER_TWINS: "t",
-    RMB_PEER_RELAY: "wss://relay.example",
+    RMB_PEER_RELAY: "wss://relay.example wss://b.example",
     RMB_PEER_UPLOADS: "files",
     RMB_PEER_NO_UPDATE: "1",
     RMB_PEER_DEBUG: "true",
@@ -135,7 +137,7 @@ Deno.test("parseOptions() reads every option, from the environment too", async (
       keyType: "ed25519",
       redis: "redis://:pw@h:1/2",
       registry: { twins: "t" },
-      relay: "wss://relay.example",
+      relays: ["wss://relay.example", "wss://b.example"],
       uploads: "files",
       noUpdate: true,
       verbosity: 1,
@@ -155,8 +157,8 @@ Deno.test("parseOptions() prefers arguments to the environment", async () => {
   };
   const args = ["-m", MNEMONIC, "-k", "sr25519", "-r", "redis://h", ...NEEDED, "-dd"];
   const [options] = await read([{ args, env }]);
-  const { keyType, redis, registry, relay, noUpdate, verbosity } = options;
-  assert.deepEqual([keyType, redis, registry, relay], [
+  const { keyType, redis, registry, relays, noUpdate, verbosity } = options;
+  assert.deepEqual([keyType, redis, registry, ...relays], [
     "sr25519",
     "redis://h",
     { twins: "twins.json" },

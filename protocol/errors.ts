@@ -24,5 +24,5 @@ export class RegistryError extends RmbError {}
 /** No twin has an account: register one for it, or use another secret or key type. */
 export class NoTwinError extends RmbError {}
 
-/** A message was not handed to a relay, and will not be. */
+/** No relay has confirmed a message, and it will not be sent any more; one may have it all the same. */
 export class NotSentError extends RmbError {}

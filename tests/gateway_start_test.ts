@@ -131,7 +131,7 @@ Deno.test("rmb-peer says why a relay does not let it in, and keeps trying", asyn
   const [relay, redis] = await Promise.all([others.startRelay(), network.startRedis()]);
   const gateway = await network.startGateway(ALICE, redis, relay, { ready: /is not connected/ });
   const reason =
-    "refused the token \\(401\\): twin 7 is unknown to the relay, or its account is not" +
+    'refused the token \\(401, "twin 7 is unknown"\\): twin 7 is unknown to the relay, or its account is not' +
     ` the sr25519 key ${keypairOf(ALICE).address} \\(twin id, secret or key type is wrong\\)`;
   await gateway.line(
     new RegExp(`is not connected: ${relay.domain} ${reason}; next attempt in \\d+ ms`),
@@ -181,7 +181,7 @@ Deno.test("secrets and the password of Redis are in no line of any log", async (
   const lines: string[] = [];
   const options = { args: ["-d", "-d"], onLine: (line: string) => void lines.push(line) };
   const relay = await network.startRelay(options);
-  await publish(network, relay, [ALICE, BOB]);
+  await publish(network, [relay], [ALICE, BOB]);
   const redis = await network.startRedis();
   const password = "pass-w0rd";
   await using alice = await LocalProgram.connect(redis.url);
