@@ -20,6 +20,7 @@ import { Outbound } from "./outbound.ts";
 import { Pending } from "./pending.ts";
 import { type Plugin, rmbPlugin } from "./plugin.ts";
 import { type RelayLink, Sender } from "./sender.ts";
+import { directSignatures, type Signatures } from "./signatures.ts";
 
 const logger = getLogger(["rmb", "peer"]);
 
@@ -35,6 +36,8 @@ export interface GatewayOptions {
   readonly relay: string;
   /** URL of the Redis that local programs use. */
   readonly redis: string;
+  /** How its key pair signs, and what others signed is verified. Default: where it is asked for. */
+  readonly signatures?: Signatures;
   /** Whether to publish the twin's relay and encryption key where they differ. Default true. */
   readonly update?: boolean;
   /** Commands that the gateway answers beside `rmb.`: it starts and stops them. Default: none. */
@@ -78,10 +81,11 @@ export class Gateway implements AsyncDisposable {
 
   private constructor(twin: number, bus: Bus, options: GatewayOptions) {
     const { keypair, encryption, registry, relay: url, plugins = [] } = options;
+    const { signatures = directSignatures(keypair) } = options;
     this.twin = twin;
     this.#bus = bus;
     this.#plugins = [rmbPlugin, ...plugins];
-    const identity = new Identity(twin, keypair, encryption, registry);
+    const identity = new Identity(twin, signatures, encryption, registry);
     this.#connection = new RelayConnection({
       url,
       session: identity.session,

@@ -1,21 +1,20 @@
 import {
+  challenge,
   createEnvelope,
   encodeEnvelope,
   EncryptionError,
   type EncryptionKeypair,
   type Envelope,
   type EnvelopeInit,
-  type Keypair,
   type Session,
-  signEnvelope,
   stampEnvelope,
   timeLeft,
   type Twin,
   type TwinRegistry,
   unixNow,
-  verifyEnvelope,
 } from "@rmb/protocol";
 import { CodedError, ErrorCode } from "./codes.ts";
+import type { Signatures } from "./signatures.ts";
 
 /** Longest envelope sent, in bytes: relays refuse frames of 64 MiB. */
 const MAX_ENVELOPE = 64 * 1024 * 1024 - 1;
@@ -37,20 +36,19 @@ export interface SealedEnvelope {
 export class Identity {
   /** Its session; gateways have no session id. */
   readonly session: Session;
-  /** Signs what it sends. */
-  readonly keypair: Keypair;
+  readonly #signatures: Signatures;
   readonly #encryption: EncryptionKeypair | undefined;
   readonly #registry: TwinRegistry;
 
   /** Makes an identity. Without an encryption key pair it can only receive what is not encrypted. */
   constructor(
     twin: number,
-    keypair: Keypair,
+    signatures: Signatures,
     encryption: EncryptionKeypair | undefined,
     registry: TwinRegistry,
   ) {
     this.session = { twin };
-    this.keypair = keypair;
+    this.#signatures = signatures;
     this.#encryption = encryption;
     this.#registry = registry;
   }
@@ -80,7 +78,7 @@ export class Identity {
         envelope.payload = { case: "cipher", value };
       }
     }
-    await signEnvelope(envelope, this.keypair);
+    envelope.signature = await this.#signatures.sign(challenge(envelope));
     const bytes = encodeEnvelope(envelope);
     if (bytes.length > MAX_ENVELOPE) {
       throw new CodedError(
@@ -108,7 +106,7 @@ export class Identity {
     }
     if (isOfRelay(envelope)) return;
     const sender = await this.#lookUp(envelope.source?.twin ?? 0);
-    if (!await verifyEnvelope(envelope, sender.account)) {
+    if (!await this.#isSigned(envelope, sender.account)) {
       throw new CodedError(
         ErrorCode.badSignature,
         `signature does not hold for the account of twin ${sender.id}`,
@@ -132,6 +130,12 @@ export class Identity {
       if (!(cause instanceof EncryptionError)) throw cause;
       throw new CodedError(ErrorCode.decryptionFailed, cause.message, { cause });
     }
+  }
+
+  async #isSigned(envelope: Envelope, account: Uint8Array): Promise<boolean> {
+    const { signature } = envelope;
+    if (signature === undefined) return false;
+    return await this.#signatures.verify(account, challenge(envelope), signature);
   }
 
   async #lookUp(id: number): Promise<Twin> {

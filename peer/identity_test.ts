@@ -17,6 +17,7 @@ import {
 } from "@rmb/protocol";
 import { CodedError, ErrorCode } from "./codes.ts";
 import { Identity, isOfRelay } from "./identity.ts";
+import { directSignatures } from "./signatures.ts";
 
 /** A twin with its keys, and its identity on a registry that knows all of them. */
 interface Person {
@@ -48,7 +49,12 @@ function person(
   const encryption = EncryptionKeypair.fromSecret(secret)!;
   const twin = { id, account: keypair.publicKey, relays: [], pk: pk(encryption.publicKey) };
   twins.set(id, twin);
-  return { twin, keypair, encryption, identity: new Identity(id, keypair, encryption, registry) };
+  return {
+    twin,
+    keypair,
+    encryption,
+    identity: new Identity(id, directSignatures(keypair), encryption, registry),
+  };
 }
 
 const alice = person(7, "sr25519", (own) => own);
@@ -148,7 +154,7 @@ Deno.test("seal() encrypts empty payloads too, and shows nothing of any", async 
 });
 
 Deno.test("seal() does not encrypt without a usable key on both sides", async () => {
-  const keyless = new Identity(7, alice.keypair, undefined, registry);
+  const keyless = new Identity(7, directSignatures(alice.keypair), undefined, registry);
   for (
     const [identity, twin] of [
       [alice.identity, withoutPk.twin.id],
@@ -284,7 +290,7 @@ Deno.test("open() refuses ciphers that it can't decrypt (106)", async () => {
     await identity.open(await received(from, bob, fields));
   const good = await cipherOf(alice, bob);
   const short: EnvelopeInit = { payload: { case: "cipher", value: new Uint8Array(27) } };
-  const keyless = new Identity(9, bob.keypair, undefined, registry);
+  const keyless = new Identity(9, directSignatures(bob.keypair), undefined, registry);
   await checkRefused(open(bob.identity, unusablePk, good), 106, /the sender's pk is no key/);
   await checkRefused(open(bob.identity, alice, await cipherOf(alice, alice)), 106, /another key/);
   await checkRefused(open(bob.identity, alice, short), 106, /27 bytes are too few/);

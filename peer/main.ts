@@ -3,6 +3,7 @@ import { runProgram, untilAborted } from "@rmb/protocol/program";
 import { getLogger } from "@logtape/logtape";
 import { Gateway } from "./gateway.ts";
 import { parseOptions, readKeys } from "./options.ts";
+import { SignaturePool } from "./signatures.ts";
 
 /** Longest time that stopping may take, in milliseconds. */
 const STOP_TIME = 10_000;
@@ -11,7 +12,7 @@ const STOP_TIME = 10_000;
 export function main(args: readonly string[]): Promise<never> {
   const options = parseOptions(args);
   return runProgram("rmb-peer", options.verbosity, async (stop) => {
-    const { keypair, encryption } = await readKeys(options);
+    const { secret, keypair, encryption } = await readKeys(options);
     if (encryption === undefined) {
       getLogger(["rmb", "peer"]).warn(
         "this secret has no encryption key (a derivation path or a password): " +
@@ -19,9 +20,10 @@ export function main(args: readonly string[]): Promise<never> {
       );
     }
     await using registry = await FileRegistry.open(options.twins);
+    using signatures = new SignaturePool(keypair, secret);
     const update = !options.noUpdate;
     const gateway = await Promise.race([
-      Gateway.start({ ...options, keypair, encryption, registry, update }),
+      Gateway.start({ ...options, keypair, encryption, signatures, registry, update }),
       untilAborted(stop),
     ]);
     if (gateway === undefined) return; // Told to stop while it waited for Redis.

@@ -116,10 +116,17 @@ export function parseOptions(args: readonly string[]) {
 /** The options as they were given. */
 export type Options = ReturnType<typeof parseOptions>;
 
+/** A secret, and the key pairs made from it. */
+export interface Keys {
+  readonly secret: string;
+  readonly keypair: Keypair;
+  readonly encryption: EncryptionKeypair | undefined;
+}
+
 /** Makes the key pairs of the secret that the options name. */
 export async function readKeys(
   { secret, keyType }: Pick<Options, "secret" | "keyType">,
-): Promise<{ keypair: Keypair; encryption: EncryptionKeypair | undefined }> {
+): Promise<Keys> {
   const text = "mnemonic" in secret
     ? secret.mnemonic
     : "seed" in secret
@@ -128,6 +135,7 @@ export async function readKeys(
   // An empty secret would be a valid one: the phrase that everybody develops with.
   if (text.trim() === "") throw new SecretError("Cannot use the secret: it is empty");
   return {
+    secret: text,
     keypair: Keypair.fromSecret(text, keyType),
     encryption: EncryptionKeypair.fromSecret(text),
   };
