@@ -17,6 +17,7 @@ import { type Plugin, rmbPlugin } from "./plugin.ts";
 import { publish } from "./publish.ts";
 import { checkRelays, Relays } from "./relays.ts";
 import { Sender } from "./sender.ts";
+import { directSignatures, type Signatures } from "./signatures.ts";
 
 const logger = getLogger(["rmb", "peer"]);
 
@@ -32,6 +33,8 @@ export interface GatewayOptions {
   readonly relays: readonly string[];
   /** URL of the Redis that local programs use. */
   readonly redis: string;
+  /** How its key pair signs, and what others signed is verified. Default: where it is asked for. */
+  readonly signatures?: Signatures;
   /** Whether to publish the twin's relays and encryption key where they differ. Default true. */
   readonly update?: boolean;
   /** Commands that the gateway answers beside `rmb.`: it starts and stops them. Default: none. */
@@ -74,18 +77,28 @@ export class Gateway implements AsyncDisposable {
   #running: Promise<unknown> = Promise.resolve();
 
   private constructor(twin: number, bus: Bus, options: GatewayOptions) {
-    const { keypair, encryption, registry, relays: urls, plugins = [], update = true } = options;
+    const {
+      keypair,
+      signatures = directSignatures(keypair),
+      encryption,
+      registry,
+      relays: urls,
+      plugins = [],
+      update = true,
+    } = options;
     this.twin = twin;
     this.#bus = bus;
     this.#plugins = [rmbPlugin, ...plugins];
-    const identity = new Identity(twin, keypair, encryption, registry);
+    const { signal } = this.#stop;
+    const attempted = Promise.withResolvers<void>();
+    signal.addEventListener("abort", () => attempted.resolve());
+    const identity = new Identity(twin, signatures, encryption, registry, attempted.promise);
     this.#relays = new Relays({
       urls,
       session: identity.session,
       keypair,
       onMessage: (bytes) => this.#inbound.receive(bytes),
     });
-    const { signal } = this.#stop;
     const sender = new Sender(identity, this.#relays, signal);
     const deliveries = new Deliveries(bus);
     const host = this.#host = new Host(sender, bus, deliveries);
@@ -102,7 +115,8 @@ export class Gateway implements AsyncDisposable {
       ready: this.#ready.promise,
     });
     const domains = urls.flatMap((url) => registry.relayDomain(url) ?? []);
-    publish({ id: twin, keypair, encryption, registry, domains, update }, this.#stop.signal);
+    const publication = { id: twin, keypair, encryption, registry, domains, update };
+    publish({ ...publication, onAttempt: attempted.resolve }, signal);
   }
 
   /**

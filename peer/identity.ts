@@ -1,4 +1,5 @@
 import {
+  challenge,
   createEnvelope,
   encodeEnvelope,
   EncryptionError,
@@ -6,17 +7,15 @@ import {
   type Envelope,
   type EnvelopeInit,
   formatHex,
-  type Keypair,
   type Session,
-  signEnvelope,
   stampEnvelope,
   timeLeft,
   type Twin,
   type TwinRegistry,
   unixNow,
-  verifyEnvelope,
 } from "@rmb/protocol";
 import { CodedError, ErrorCode } from "./codes.ts";
+import type { Signatures } from "./signatures.ts";
 
 /** Longest envelope sent, in bytes: relays refuse frames of 64 MiB. */
 const MAX_ENVELOPE = 64 * 1024 * 1024 - 1;
@@ -38,22 +37,32 @@ export interface SealedEnvelope {
 export class Identity {
   /** Its session; gateways have no session id. */
   readonly session: Session;
-  /** Signs what it sends. */
-  readonly keypair: Keypair;
+  readonly #signatures: Signatures;
   readonly #encryption: EncryptionKeypair | undefined;
   readonly #registry: Pick<TwinRegistry, "twin">;
+  readonly #attempted: Promise<void>;
 
-  /** Makes an identity. Without an encryption key pair it can only receive what is not encrypted. */
+  /**
+   * Makes an identity. Without an encryption key pair it can only receive what is not encrypted.
+   *
+   * @param twin Its id.
+   * @param signatures Signs and verifies.
+   * @param encryption Its encryption key pair.
+   * @param registry Who others are, and what this twin publishes.
+   * @param attempted Settles when it was tried to publish the encryption key.
+   */
   constructor(
     twin: number,
-    keypair: Keypair,
+    signatures: Signatures,
     encryption: EncryptionKeypair | undefined,
     registry: Pick<TwinRegistry, "twin">,
+    attempted: Promise<void> = Promise.resolve(),
   ) {
     this.session = { twin };
-    this.keypair = keypair;
+    this.#signatures = signatures;
     this.#encryption = encryption;
     this.#registry = registry;
+    this.#attempted = attempted;
   }
 
   /**
@@ -70,18 +79,20 @@ export class Identity {
       source: this.session,
       destination,
     });
+    const { message, payload } = envelope;
+    if (payload.case === "plain") {
+      const { pk } = await this.#lookUp(destination.twin);
+      if (pk !== undefined && this.#encryption?.accepts(pk)) {
+        if (await this.#canEncrypt(message.case === "request")) {
+          const value = await this.#encryption.encrypt(payload.value, pk);
+          envelope.payload = { case: "cipher", value };
+        }
+      }
+    }
     stampEnvelope(envelope);
     const left = timeLeft(envelope);
     if (left <= 0) throw new CodedError(ErrorCode.other, "message has expired");
-    const { payload } = envelope;
-    if (payload.case === "plain") {
-      const { pk } = await this.#lookUp(destination.twin);
-      if (pk !== undefined && this.#encryption?.accepts(pk) && await this.#isPublished()) {
-        const value = await this.#encryption.encrypt(payload.value, pk);
-        envelope.payload = { case: "cipher", value };
-      }
-    }
-    await signEnvelope(envelope, this.keypair);
+    envelope.signature = await this.#signatures.sign(challenge(envelope));
     const bytes = encodeEnvelope(envelope);
     if (bytes.length > MAX_ENVELOPE) {
       throw new CodedError(
@@ -109,7 +120,7 @@ export class Identity {
     }
     if (isOfRelay(envelope)) return;
     const sender = await this.#lookUp(envelope.source?.twin ?? 0);
-    if (!await verifyEnvelope(envelope, sender.account)) {
+    if (!await this.#isSigned(envelope, sender.account)) {
       throw new CodedError(
         ErrorCode.badSignature,
         `signature does not hold for the account of twin ${sender.id}`,
@@ -136,9 +147,23 @@ export class Identity {
   }
 
   /**
-   * Whether the encryption key is the one that this twin publishes: receivers decrypt with that. It is
-   * taken to be while the registry can't be asked.
+   * Whether receivers can decrypt: they do it with the key that this twin publishes, which may be just
+   * about to be this one. Answers go to who could not encrypt either, for the same reason.
+   *
+   * @throws {CodedError} for a request, if they can't: it is not for everybody to read.
    */
+  async #canEncrypt(isRequest: boolean): Promise<boolean> {
+    if (await this.#isPublished()) return true;
+    if (!isRequest) return false;
+    await this.#attempted;
+    if (await this.#isPublished()) return true;
+    throw new CodedError(
+      ErrorCode.other,
+      `can't encrypt: twin ${this.session.twin} does not publish this encryption key`,
+    );
+  }
+
+  /** Whether the encryption key is published; taken to be while the registry can't be asked. */
   async #isPublished(): Promise<boolean> {
     try {
       const own = await this.#registry.twin(this.session.twin);
@@ -146,6 +171,12 @@ export class Identity {
     } catch {
       return true;
     }
+  }
+
+  async #isSigned(envelope: Envelope, account: Uint8Array): Promise<boolean> {
+    const { signature } = envelope;
+    if (signature === undefined) return false;
+    return await this.#signatures.verify(account, challenge(envelope), signature);
   }
 
   async #lookUp(id: number): Promise<Twin> {

@@ -17,6 +17,7 @@ import {
 } from "@rmb/protocol";
 import { CodedError, ErrorCode } from "./codes.ts";
 import { Identity, isOfRelay } from "./identity.ts";
+import { directSignatures } from "./signatures.ts";
 
 /** A twin with its keys, and its identity on a registry that knows all of them. */
 interface Person {
@@ -45,7 +46,12 @@ function person(
   const encryption = EncryptionKeypair.fromSecret(secret)!;
   const twin = { id, account: keypair.publicKey, relays: [], pk: pk(encryption.publicKey) };
   twins.set(id, twin);
-  return { twin, keypair, encryption, identity: new Identity(id, keypair, encryption, registry) };
+  return {
+    twin,
+    keypair,
+    encryption,
+    identity: new Identity(id, directSignatures(keypair), encryption, registry),
+  };
 }
 
 const alice = person(7, "sr25519", (own) => own);
@@ -145,16 +151,13 @@ Deno.test("seal() encrypts empty payloads too, and shows nothing of any", async 
 });
 
 Deno.test("seal() does not encrypt without a usable key on both sides", async () => {
-  const keyless = new Identity(7, alice.keypair, undefined, registry);
-  // Its receivers would decrypt with the key that it publishes.
-  const unpublished = new Identity(12, alice.keypair, alice.encryption, registry);
+  const keyless = new Identity(7, directSignatures(alice.keypair), undefined, registry);
   for (
     const [identity, twin] of [
       [alice.identity, withoutPk.twin.id],
       [alice.identity, unusablePk.twin.id],
       [keyless, bob.twin.id],
       [withoutPk.identity, bob.twin.id],
-      [unpublished, bob.twin.id],
     ] as const
   ) {
     const { payload } = decodeEnvelope((await identity.seal(REQUEST, { twin })).bytes);
@@ -162,8 +165,39 @@ Deno.test("seal() does not encrypt without a usable key on both sides", async ()
   }
 });
 
+Deno.test("seal() refuses requests, and answers in clear, while another key is published", async () => {
+  // Receivers would decrypt with the key that is published.
+  const signatures = directSignatures(alice.keypair);
+  const unpublished = new Identity(12, signatures, alice.encryption, registry);
+  const reason = /^can't encrypt: twin 12 does not publish this encryption key$/;
+  await checkRefused(unpublished.seal(REQUEST, { twin: 9 }), ErrorCode.other, reason);
+  const response: EnvelopeInit = { ...REQUEST, message: { case: "response", value: {} } };
+  const { payload } = decodeEnvelope((await unpublished.seal(response, { twin: 9 })).bytes);
+  assert.deepEqual(payload, { case: "plain", value: PLAIN });
+});
+
+Deno.test("seal() waits for the key to be published, and does not move the deadline", async () => {
+  const attempted = Promise.withResolvers<void>();
+  const signatures = directSignatures(alice.keypair);
+  const fresh = person(13, "sr25519", () => undefined);
+  const { encryption } = fresh;
+  const identity = new Identity(13, signatures, encryption, registry, attempted.promise);
+  const timestamp = BigInt(unixNow() - 40);
+  const sealing = identity.seal({ ...REQUEST, timestamp }, { twin: 9 });
+  twins.set(13, { ...fresh.twin, pk: encryption.publicKey });
+  attempted.resolve();
+  const { bytes, timeLeft } = await sealing;
+  assert.equal(decodeEnvelope(bytes).payload.case, "cipher");
+  assert.ok(timeLeft <= 20 && timeLeft >= 18, `${timeLeft}`);
+});
+
 Deno.test("seal() encrypts while it can't be asked which key is published", async () => {
-  const unreachable = new Identity(UNREACHABLE, alice.keypair, alice.encryption, registry);
+  const unreachable = new Identity(
+    UNREACHABLE,
+    directSignatures(alice.keypair),
+    alice.encryption,
+    registry,
+  );
   const { bytes } = await unreachable.seal(REQUEST, { twin: bob.twin.id });
   assert.equal(decodeEnvelope(bytes).payload.case, "cipher");
 });
@@ -291,7 +325,7 @@ Deno.test("open() refuses ciphers that it can't decrypt (106)", async () => {
     await identity.open(await received(from, bob, fields));
   const good = await cipherOf(alice, bob);
   const short: EnvelopeInit = { payload: { case: "cipher", value: new Uint8Array(27) } };
-  const keyless = new Identity(9, bob.keypair, undefined, registry);
+  const keyless = new Identity(9, directSignatures(bob.keypair), undefined, registry);
   await checkRefused(open(bob.identity, unusablePk, good), 106, /the sender's pk is no key/);
   await checkRefused(open(bob.identity, alice, await cipherOf(alice, alice)), 106, /another key/);
   await checkRefused(open(bob.identity, alice, short), 106, /27 bytes are too few/);

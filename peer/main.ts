@@ -1,10 +1,17 @@
-import { isTfchainDomain, NoTwinError, parseRelayUrl, type TwinRegistry } from "@rmb/protocol";
+import {
+  isTfchainDomain,
+  Keypair,
+  NoTwinError,
+  parseRelayUrl,
+  type TwinRegistry,
+} from "@rmb/protocol";
 import { runProgram, untilAborted } from "@rmb/protocol/program";
 import { openRegistry, type RegistryPlace } from "@rmb/protocol/program-registry";
 import { getLogger } from "@logtape/logtape";
 import { FilePlugin } from "./files/mod.ts";
 import { Gateway } from "./gateway.ts";
 import { type Keys, parseOptions, readKeys } from "./options.ts";
+import { SignaturePool } from "./signatures.ts";
 
 const logger = getLogger(["rmb", "peer"]);
 
@@ -24,14 +31,17 @@ export function main(args: readonly string[]): Promise<never> {
     }
     if ("substrate" in options.registry) options.relays.forEach(warnOfRelay);
     const registry = await openRegistry(options.registry, stop);
+    using signatures = new SignaturePool(keys.keypair, keys.secret);
     const update = !options.noUpdate;
     const plugins = [new FilePlugin(options.uploads)];
     const gateway = await Promise.race([
-      Gateway.start({ ...options, ...keys, registry, update, plugins }).catch(async (error) => {
-        throw error instanceof NoTwinError
-          ? new NoTwinError(error.message + await advice(keys, registry, options.registry))
-          : error;
-      }),
+      Gateway.start({ ...options, ...keys, signatures, registry, update, plugins }).catch(
+        async (error) => {
+          throw error instanceof NoTwinError
+            ? new NoTwinError(error.message + await advice(keys, registry, options.registry))
+            : error;
+        },
+      ),
       untilAborted(stop),
     ]);
     if (gateway === undefined) return; // Told to stop while it waited for Redis.
@@ -59,11 +69,12 @@ function warnOfRelay(url: string): void {
 
 /** What to do when an account has no twin. */
 async function advice(
-  { keypair, other }: Keys,
+  { secret, keypair }: Keys,
   registry: TwinRegistry,
   place: RegistryPlace,
 ): Promise<string> {
-  const { type, publicKey, address } = other();
+  const other = keypair.type === "sr25519" ? "ed25519" : "sr25519";
+  const { type, publicKey, address } = Keypair.fromSecret(secret, other);
   const twin = await registry.twinIdByAccount(publicKey).catch(() => undefined);
   if (twin !== undefined) {
     return `, but twin ${twin} has the ${type} account of this secret, ${address}: ` +

@@ -16,6 +16,7 @@ export {
   type PluginRequest,
   RemoteError,
 } from "./plugin.ts";
+export type { Signatures } from "./signatures.ts";
 
 if (import.meta.main) {
   const { main } = await import("./main.ts");

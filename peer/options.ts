@@ -135,12 +135,11 @@ export function parseOptions(args: readonly string[]) {
 /** The options as they were given. */
 export type Options = ReturnType<typeof parseOptions>;
 
-/** The key pairs of a secret. */
+/** A secret, and the key pairs made from it. */
 export interface Keys {
+  readonly secret: string;
   readonly keypair: Keypair;
   readonly encryption: EncryptionKeypair | undefined;
-  /** Makes that of the other key type. */
-  readonly other: () => Keypair;
 }
 
 /** Makes the key pairs of the secret that the options name. */
@@ -155,9 +154,9 @@ export async function readKeys(
   // An empty secret would be a valid one: the phrase that everybody develops with.
   if (text.trim() === "") throw new SecretError("Cannot use the secret: it is empty");
   return {
+    secret: text,
     keypair: Keypair.fromSecret(text, keyType),
     encryption: EncryptionKeypair.fromSecret(text),
-    other: () => Keypair.fromSecret(text, keyType === "sr25519" ? "ed25519" : "sr25519"),
   };
 }
 

@@ -24,6 +24,8 @@ export interface Publication {
   readonly domains: readonly string[];
   /** Whether to publish what differs, or only to warn of it. */
   readonly update: boolean;
+  /** Called when an attempt is over, however it went. */
+  readonly onAttempt?: () => void;
   /** Shortest and longest wait before another attempt, in milliseconds. Default: 1 min, 1 h. */
   readonly retry?: readonly [shortest: number, longest: number];
 }
@@ -35,7 +37,7 @@ export interface Publication {
  * @param stop Ends it: an update under way is the registry's, and is not waited for.
  */
 export async function publish(
-  { id, keypair, encryption, registry, domains, update, retry = RETRY }: Publication,
+  { id, keypair, encryption, registry, domains, update, onAttempt, retry = RETRY }: Publication,
   stop: AbortSignal,
 ): Promise<void> {
   const pk = encryption?.publicKey;
@@ -51,7 +53,7 @@ export async function publish(
       what = `relay ${relays.join(", ") || "none"} and encryption key ${
         pk ? formatHex(pk) : "none"
       }`;
-      if (!known && pk !== undefined) consequence = ", and what it sends is not encrypted";
+      if (!known && pk !== undefined) consequence = ", and it can't encrypt for them";
       if (!update) {
         return logger.warn(
           "twin {id} does not publish {what}: others may not reach it{consequence}",
@@ -73,6 +75,8 @@ export async function publish(
           seconds: wait / 1000,
         },
       );
+    } finally {
+      onAttempt?.();
     }
     await pause(wait, stop);
   }

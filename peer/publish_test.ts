@@ -95,7 +95,7 @@ Deno.test("publish() tries again until it is done, and says why it was not", asy
     ...["a", "b", "c", "d"].map((reason, i) => ({
       level: "error",
       text:
-        `twin 7 can't publish ${what}: ${reason}; others may not reach it, and what it sends is not encrypted; next attempt in ${
+        `twin 7 can't publish ${what}: ${reason}; others may not reach it, and it can't encrypt for them; next attempt in ${
           waits[i]
         } s`,
     })),
@@ -132,7 +132,7 @@ Deno.test("publish() only warns when told not to update", async () => {
   assert.deepEqual(fixture.log, [{
     level: "warning",
     text: `twin 7 does not publish relay relay.test and encryption key 0x${pk.toHex()}: ` +
-      "others may not reach it, and what it sends is not encrypted",
+      "others may not reach it, and it can't encrypt for them",
   }]);
   assert.equal(fixture.updates, 0);
 });

@@ -74,7 +74,7 @@ Deno.test("rmb-peer says that an account can't pay for the update, and serves", 
     new RegExp(
       "\\[ERR\\] rmb·peer: twin 7 can't publish relay 127.0.0.1 and encryption key 0x\\w+: " +
         `.*${keypairOf(ALICE).address}.* pay.*; others may not reach it, ` +
-        "and what it sends is not encrypted; next attempt in 60 s$",
+        "and it can't encrypt for them; next attempt in 60 s$",
     ),
   );
   await checkServing(local);

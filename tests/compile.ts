@@ -6,10 +6,18 @@
  * Deno downloads the runtime that goes into a binary; where it can't, DENORT_BIN may name one.
  */
 let failed = false;
-for (const name of ["relay", "peer"]) {
+const programs = [
+  { name: "relay", include: [] },
+  { name: "peer", include: ["peer/signature_worker.ts"] },
+];
+for (const { name, include } of programs) {
   const output = `bin/rmb-${name}`;
   const { success } = await new Deno.Command(Deno.execPath(), {
-    args: ["compile", "--quiet", "--no-prompt", `-P=${name}`, "--output", output, `${name}/mod.ts`],
+    args: [
+      ...["compile", "--quiet", "--no-prompt", `-P=${name}`, "--output", output],
+      ...include.flatMap((file) => ["--include", file]),
+      `${name}/mod.ts`,
+    ],
     cwd: new URL("../", import.meta.url),
     stdin: "null",
   }).output().then((result) => {
