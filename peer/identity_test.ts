@@ -157,7 +157,6 @@ Deno.test("seal() does not encrypt without a usable key on both sides", async ()
       [alice.identity, withoutPk.twin.id],
       [alice.identity, unusablePk.twin.id],
       [keyless, bob.twin.id],
-      [withoutPk.identity, bob.twin.id],
     ] as const
   ) {
     const { payload } = decodeEnvelope((await identity.seal(REQUEST, { twin })).bytes);
