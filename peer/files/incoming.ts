@@ -4,7 +4,7 @@ import { CodedError, ErrorCode } from "../codes.ts";
 import { isReserved } from "../local.ts";
 import type { PluginAnswer, PluginHost, PluginRequest } from "../plugin.ts";
 import { IncomingFile, type IncomingFolders, keyOf, twinOfKey } from "./incoming_file.ts";
-import { checkRoom, type FileLimits, type HeldFile } from "./limits.ts";
+import { checkRoom, type FileLimits, freeSpace, type HeldFile } from "./limits.ts";
 import {
   type Ending,
   formatAcknowledgement,
@@ -63,6 +63,7 @@ export class Incoming {
   static async open(folder: string, host: PluginHost, limits: FileLimits): Promise<Incoming> {
     const complete = await openFolder(folder);
     const partial = await openFolder(`${complete}/incoming`);
+    await freeSpace(complete); // What is not permitted shows at the start.
     const incoming = new Incoming({ complete, partial }, host, limits);
     await incoming.#restore();
     incoming.#sweeping = incoming.#sweep();

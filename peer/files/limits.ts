@@ -1,3 +1,4 @@
+import { RmbError } from "@rmb/protocol";
 import { statfs } from "node:fs/promises";
 import { CodedError, ErrorCode } from "../codes.ts";
 
@@ -48,6 +49,18 @@ export interface HeldFile {
 }
 
 /**
+ * Bytes that are free on the disk of a folder.
+ *
+ * @throws {RmbError} if it can't be told: in Deno that takes `--allow-sys=statfs`.
+ */
+export async function freeSpace(folder: string): Promise<number> {
+  const { bavail, bsize } = await statfs(folder).catch((cause) => {
+    throw new RmbError(`Cannot tell how much room "${folder}" has: ${cause.message}`, { cause });
+  });
+  return bavail * bsize;
+}
+
+/**
  * Checks that there is room for another file.
  *
  * @param held All files that are there and under way.
@@ -77,8 +90,7 @@ export async function checkRoom(
     if (taken + size > bytes) refuse(`too many bytes ${of} with ${size} more`, bytes);
   }
   const promised = held.reduce((sum, file) => sum + file.size - file.written, 0);
-  const { bavail, bsize } = await statfs(folder);
-  if (bavail * bsize - promised - size < limits.freeSpace) {
+  if (await freeSpace(folder) - promised - size < limits.freeSpace) {
     throw new CodedError(ErrorCode.none, `no room on the disk for a file of ${size} bytes`);
   }
 }
