@@ -3,14 +3,12 @@ import {
   type EncryptionKeypair,
   formatHex,
   type Keypair,
-  RelayConnection,
   relayDomain,
   RmbError,
   sameRelayDomains,
   type TwinRegistry,
 } from "@rmb/protocol";
 import { redactUrl } from "@rmb/protocol/redis-url";
-import { openWsSocket } from "@rmb/protocol/ws-socket";
 import { Bus } from "./bus.ts";
 import { Deliveries } from "./deliveries.ts";
 import { Host } from "./host.ts";
@@ -19,7 +17,8 @@ import { Inbound } from "./inbound.ts";
 import { Outbound } from "./outbound.ts";
 import { Pending } from "./pending.ts";
 import { type Plugin, rmbPlugin } from "./plugin.ts";
-import { type RelayLink, Sender } from "./sender.ts";
+import { checkRelays, Relays } from "./relays.ts";
+import { Sender } from "./sender.ts";
 
 const logger = getLogger(["rmb", "peer"]);
 
@@ -31,11 +30,11 @@ export interface GatewayOptions {
   readonly encryption: EncryptionKeypair | undefined;
   /** Who twins are. It stays the caller's to dispose of. */
   readonly registry: TwinRegistry;
-  /** URL of the relay, `ws:` or `wss:`. */
-  readonly relay: string;
+  /** URLs of the relays, `ws:` or `wss:`, 1 to 4, the best first: messages go through the first that answers. */
+  readonly relays: readonly string[];
   /** URL of the Redis that local programs use. */
   readonly redis: string;
-  /** Whether to publish the twin's relay and encryption key where they differ. Default true. */
+  /** Whether to publish the twin's relays and encryption key where they differ. Default true. */
   readonly update?: boolean;
   /** Commands that the gateway answers beside `rmb.`: it starts and stops them. Default: none. */
   readonly plugins?: readonly Plugin[];
@@ -56,7 +55,7 @@ export interface GatewayOptions {
  *   keypair: Keypair.fromSecret(secret),
  *   encryption: EncryptionKeypair.fromSecret(secret),
  *   registry,
- *   relay: "ws://127.0.0.1:8080",
+ *   relays: ["ws://127.0.0.1:8080"],
  *   redis: "redis://127.0.0.1:6379",
  * });
  * console.log(gateway.twin);
@@ -66,7 +65,7 @@ export class Gateway implements AsyncDisposable {
   /** Id of the twin that it serves. */
   readonly twin: number;
   readonly #bus: Bus;
-  readonly #connection: RelayConnection;
+  readonly #relays: Relays;
   readonly #inbound: Inbound;
   readonly #outbound: Outbound;
   readonly #pending: Pending;
@@ -77,30 +76,19 @@ export class Gateway implements AsyncDisposable {
   #running: Promise<unknown> = Promise.resolve();
 
   private constructor(twin: number, bus: Bus, options: GatewayOptions) {
-    const { keypair, encryption, registry, relay: url, plugins = [] } = options;
+    const { keypair, encryption, registry, relays: urls, plugins = [] } = options;
     this.twin = twin;
     this.#bus = bus;
     this.#plugins = [rmbPlugin, ...plugins];
     const identity = new Identity(twin, keypair, encryption, registry);
-    this.#connection = new RelayConnection({
-      url,
+    this.#relays = new Relays({
+      urls,
       session: identity.session,
       keypair,
-      openSocket: openWsSocket,
       onMessage: (bytes) => this.#inbound.receive(bytes),
-      onState: (state) => {
-        if (state.connected) return logger.info("relay {url} is connected", { url });
-        const { reason, retryIn } = state;
-        logger.warn("relay {url} is not connected: {reason}; next attempt in {retryIn} ms", {
-          url,
-          reason,
-          retryIn,
-        });
-      },
     });
     const { signal } = this.#stop;
-    const link: RelayLink = this.#connection;
-    const sender = new Sender(identity, link, signal);
+    const sender = new Sender(identity, this.#relays, signal);
     const deliveries = new Deliveries(bus);
     const host = this.#host = new Host(sender, bus, deliveries);
     this.#outbound = new Outbound(bus, sender, this.#plugins, signal);
@@ -109,7 +97,7 @@ export class Gateway implements AsyncDisposable {
       bus,
       identity,
       sender,
-      link,
+      link: this.#relays,
       plugins: this.#plugins,
       host,
       deliveries,
@@ -118,14 +106,15 @@ export class Gateway implements AsyncDisposable {
   }
 
   /**
-   * Starts a gateway: finds out which twin it is, publishes its relay and encryption key, and begins
-   * to connect. It waits for Redis, but not for the relay.
+   * Starts a gateway: finds out which twin it is, publishes its relays and encryption key, and begins
+   * to connect. It waits for Redis, but not for the relays.
    *
    * @throws {RmbError} if the key has no twin, or something about the options can't work.
    */
   static async start(options: GatewayOptions): Promise<Gateway> {
     const { keypair, registry } = options;
     const redis = redactUrl(options.redis);
+    checkRelays(options.relays);
     const twin = await registry.twinIdByAccount(keypair.publicKey);
     if (twin === undefined) {
       throw new RmbError(
@@ -161,17 +150,17 @@ export class Gateway implements AsyncDisposable {
     await this.#running;
     for (const plugin of this.#plugins) await plugin.stop?.();
     await this.#inbound.finish(); // Its answers need the connection.
-    await this.#connection.close();
+    await this.#relays.close();
     await this.#inbound.finish(); // What arrived until now.
     await this.#outbound.finish();
     await this.#bus[Symbol.asyncDispose]();
   }
 }
 
-/** Publishes a twin's relay and encryption key if the registry has others. */
+/** Publishes a twin's relays and encryption key if the registry has others. */
 async function publish(id: number, options: GatewayOptions): Promise<void> {
-  const { encryption, registry, relay, update = true } = options;
-  const relays = [relayDomain(relay)];
+  const { encryption, registry, update = true } = options;
+  const relays = options.relays.map(relayDomain);
   const pk = encryption?.publicKey;
   const hex = (key: Uint8Array | undefined) => key === undefined ? "none" : formatHex(key);
   const twin = await registry.twin(id);

@@ -12,7 +12,7 @@ function optionsOf(registry: FileRegistry, options: Partial<GatewayOptions>): Ga
     keypair: Keypair.fromSecret(ALICE.secret, ALICE.type),
     encryption: EncryptionKeypair.fromSecret(ALICE.secret),
     registry,
-    relay: "ws://127.0.0.1:1",
+    relays: ["ws://127.0.0.1:1"],
     redis: "redis://127.0.0.1:1",
     ...options,
   };
@@ -25,7 +25,7 @@ Deno.test("Gateway serves until it is disposed, and leaves nothing running", asy
   const [relay, redis] = await Promise.all([network.startRelay(), network.startRedis()]);
   await using registry = await FileRegistry.open(network.twins);
   await using local = await LocalProgram.connect(redis.url);
-  const options = optionsOf(registry, { relay: relay.url, redis: redis.url });
+  const options = optionsOf(registry, { relays: [relay.url], redis: redis.url });
   for (let i = 0; i < 2; i++) {
     await using gateway = await Gateway.start(options);
     assert.equal(gateway.twin, ALICE.id);
@@ -51,7 +51,7 @@ Deno.test("Gateway leaves what it can't send to the next one when it is disposed
   assert.equal(await local.redis.xLen("msgbus.system.local.working"), 1);
   assert.equal(await local.redis.exists(ret), 0);
   await using _next = await Gateway.start(
-    optionsOf(registry, { relay: relay.url, redis: redis.url }),
+    optionsOf(registry, { relays: [relay.url], redis: redis.url }),
   );
   const { src, err } = await local.pop(ret);
   assert.deepEqual({ src, err }, { src: `${ALICE.id}`, err: null });
@@ -76,7 +76,9 @@ Deno.test("Gateway.start() rejects what can't work", async () => {
     assert.match(error.message, /^No twin has the sr25519 account 5\w+: /);
     return true;
   });
-  await assert.rejects(start({ relay: "http://127.0.0.1:1" }), FormatError);
+  const five = [1, 2, 3, 4, 5].map((port) => `ws://127.0.0.1:${port}`);
+  await assert.rejects(start({ relays: five }), /A twin has 1 to 4 relays, not 5/);
+  await assert.rejects(start({ relays: ["http://127.0.0.1:1"] }), FormatError);
   await assert.rejects(start({ redis: "http://:s3cret@h" }), (error) => {
     assert.ok(error instanceof FormatError);
     assert.ok(!error.message.includes("s3cret"));

@@ -72,7 +72,7 @@ class TestPlugins implements AsyncDisposable {
         keypair: Keypair.fromSecret(secret, type),
         encryption: EncryptionKeypair.fromSecret(secret),
         registry,
-        relay: relay.url,
+        relays: [relay.url],
         redis,
         plugins: [plugin],
       });

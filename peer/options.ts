@@ -64,10 +64,18 @@ const parser = object({
     description: message`JSON file that says who twins are.`,
     errors: { missing: message`--twins is missing: name the file that says who twins are.` },
   }),
-  relay: option("--relay", parsed("URL", "ws://localhost:8080", checkRelayUrl), {
-    description: message`Relay to connect to, for example ws://localhost:8080.`,
-    errors: { missing: message`--relay is missing: name the relay to connect to.` },
-  }),
+  relays: multiple(
+    option("--relay", parsed("URL", "ws://localhost:8080", checkRelayUrl), {
+      description:
+        message`Relay to connect to, for example ws://localhost:8080. Can be given up to four times, the best first: messages go through the first that answers.`,
+    }),
+    {
+      min: 1,
+      errors: {
+        tooFew: message`--relay is missing: name the relay to connect to.`,
+      },
+    },
+  ),
   noUpdate: option("--no-update", {
     description: message`Do not publish the twin's relay and encryption key; warn if they differ.`,
   }),
@@ -106,7 +114,7 @@ export function parseOptions(args: readonly string[]) {
       { name: "key-type", instead: ["-k"] },
       { name: "redis", instead: ["-r"] },
       { name: "twins" },
-      { name: "relay" },
+      { name: "relay", several: true },
       { name: "no-update", flag: true },
       { name: "debug", instead: ["-d"], flag: true },
     ],

@@ -97,7 +97,7 @@ Deno.test("parseOptions() has defaults for what can be left out", async () => {
     keyType: "sr25519",
     redis: "redis://localhost:6379",
     twins: "twins.json",
-    relay: "ws://localhost:8080",
+    relays: ["ws://localhost:8080"],
     noUpdate: false,
     verbosity: 0,
     ...keysOf(MNEMONIC),
@@ -106,15 +106,17 @@ Deno.test("parseOptions() has defaults for what can be left out", async () => {
 
 Deno.test("parseOptions() reads every option, from the environment too", async () => {
   const args = ["--mnemonic", MNEMONIC, "--key-type", "ed25519", "--redis", "redis://:pw@h:1/2"];
-  args.push("--twins", "t", "--relay", "wss://relay.example", "--no-update", "--debug");
+  args.push("--twins", "t", "--relay", "wss://relay.example", "--relay", "wss://b.example");
+  args.push("--no-update", "--debug");
   const short = ["-m", MNEMONIC, "-k", "ed25519", "-r", "redis://:pw@h:1/2"];
-  short.push("--twins=t", "--relay=wss://relay.example", "--no-update", "-d");
+  short.push("--twins=t", "--relay=wss://relay.example", "--relay=wss://b.example");
+  short.push("--no-update", "-d");
   const env = {
     RMB_PEER_MNEMONIC: MNEMONIC,
     RMB_PEER_KEY_TYPE: "ed25519",
     RMB_PEER_REDIS: "redis://:pw@h:1/2",
     RMB_PEER_TWINS: "t",
-    RMB_PEER_RELAY: "wss://relay.example",
+    RMB_PEER_RELAY: "wss://relay.example wss://b.example",
     RMB_PEER_NO_UPDATE: "1",
     RMB_PEER_DEBUG: "true",
   };
@@ -123,7 +125,7 @@ Deno.test("parseOptions() reads every option, from the environment too", async (
       keyType: "ed25519",
       redis: "redis://:pw@h:1/2",
       twins: "t",
-      relay: "wss://relay.example",
+      relays: ["wss://relay.example", "wss://b.example"],
       noUpdate: true,
       verbosity: 1,
       ...keysOf(MNEMONIC, "ed25519"),
@@ -142,8 +144,8 @@ Deno.test("parseOptions() prefers arguments to the environment", async () => {
   };
   const args = ["-m", MNEMONIC, "-k", "sr25519", "-r", "redis://h", ...NEEDED, "-dd"];
   const [options] = await read([{ args, env }]);
-  const { keyType, redis, twins, relay, noUpdate, verbosity } = options;
-  assert.deepEqual([keyType, redis, twins, relay], [
+  const { keyType, redis, twins, relays, noUpdate, verbosity } = options;
+  assert.deepEqual([keyType, redis, twins, ...relays], [
     "sr25519",
     "redis://h",
     "twins.json",

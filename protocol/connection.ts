@@ -3,6 +3,7 @@ import { NotSentError } from "./errors.ts";
 import type { Keypair } from "./keys.ts";
 import { Link } from "./link.ts";
 import { OutgoingMessage } from "./outgoing.ts";
+import { askForDate, explainRefusal } from "./refusal.ts";
 import type { Session } from "./session.ts";
 import { type OpenSocket, openWebSocket, type Refusal, type RelaySocket } from "./socket.ts";
 import { createToken } from "./token.ts";
@@ -67,9 +68,6 @@ const CLOSE_TIME = 2000;
 
 /** How long closing waits for the relay to close the connection too, in milliseconds. */
 const END_TIME = 2000;
-
-/** From this difference of clocks on, in milliseconds, a refused token is put down to it. */
-const NOTICEABLE_SKEW = 30_000;
 
 /**
  * A connection to a relay that stays connected: it connects again when it ends or falls silent, with
@@ -306,14 +304,10 @@ export class RelayConnection implements AsyncDisposable {
     for (const message of waiting) this.#hold(message);
     this.#look();
     if (refusal === undefined) return reason;
-    const { status, text = "", date } = refusal;
-    // Nothing that repeats the token: that is a secret.
-    const isFit = text !== "" &&
-      !url.search.slice(1).split(".").some((part) => text.includes(part));
-    const says = isFit ? `, "${text}"` : "";
-    if (status !== 401) return `${host} refused the connection (${status}${says})`;
-    this.#noteClock(date ?? await this.#askForDate(), start);
-    return `${host} refused the token (401${says}): ${this.#explainRefusedToken()}`;
+    if (refusal.status === 401) {
+      this.#noteClock(refusal.date ?? await askForDate(url, this.#closing.signal), start);
+    }
+    return explainRefusal(refusal, url, this.#options, this.#clockOffset);
   }
 
   #hold(message: OutgoingMessage): void {
@@ -342,33 +336,6 @@ export class RelayConnection implements AsyncDisposable {
     // It is cut to seconds, and was read somewhere on the way.
     const offset = Date.parse(date ?? "") + 500 - (sent + Date.now()) / 2;
     if (Number.isFinite(offset)) this.#clockOffset = Math.round(offset);
-  }
-
-  /** Asks the relay for its clock, where its refusal can't be read, as in browsers. */
-  async #askForDate(): Promise<string | undefined> {
-    const url = new URL(this.#url);
-    url.protocol = url.protocol === "wss:" ? "https:" : "http:";
-    try {
-      const signal = AbortSignal.any([AbortSignal.timeout(5000), this.#closing.signal]);
-      const response = await fetch(url, { method: "HEAD", redirect: "manual", signal });
-      await response.body?.cancel();
-      return response.headers.get("date") ?? undefined;
-    } catch {
-      return undefined; // It is a hint only.
-    }
-  }
-
-  /** Why a relay may have refused a token. */
-  #explainRefusedToken(): string {
-    const offset = this.#clockOffset ?? 0;
-    if (Math.abs(offset) >= NOTICEABLE_SKEW) {
-      const side = offset < 0 ? "ahead of" : "behind";
-      const seconds = Math.round(Math.abs(offset) / 1000);
-      return `this machine's clock is ${seconds} s ${side} the relay's`;
-    }
-    const { session: { twin }, keypair: { type, address } } = this.#options;
-    return `twin ${twin} is unknown to the relay, or its account is not the ${type} key ` +
-      `${address} (twin id, secret or key type is wrong)`;
   }
 }
 

@@ -21,5 +21,5 @@ export class EncryptionError extends RmbError {}
 /** A twin registry can't be asked, or can't be changed, right now: try again later. */
 export class RegistryError extends RmbError {}
 
-/** A message was not handed to a relay, and will not be. */
+/** No relay has confirmed a message, and it will not be sent any more; one may have it all the same. */
 export class NotSentError extends RmbError {}

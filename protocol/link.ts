@@ -12,9 +12,9 @@ const CONFIRM_INTERVAL = 100;
 /** A relay that rather dropped a ping, for a rate limit, gets another one after so long, in ms. */
 const PING_AGAIN = 10_000;
 
-/** How long a relay that owes us a pong may say nothing, in milliseconds. */
-const PATIENCE = 1000;
-/** The same while it says other things: relays of this project answer within 10 s whatever happens. */
+/** How long a relay that owes us a pong may say nothing, in milliseconds: it has to show in a second. */
+const PATIENCE = 800;
+/** The same while it says other things. */
 const LONG_PATIENCE = 12_000;
 /** What the network is taken to carry until it has shown what it does, in bytes per millisecond. */
 const ASSUMED_RATE = 512;
@@ -51,11 +51,13 @@ export class Link {
   #rate = ASSUMED_RATE;
   #answered = false;
   #roundTrip: number | undefined;
-  /** What the kernel had not taken at the last tick. */
-  #buffered = 0;
-  /** Milliseconds since the relay was heard. */
+  /** Bytes handed over, and taken by the kernel, until the last tick; and whether it takes them slowly. */
+  #handedBefore = 0;
+  #takenBefore = 0;
+  #isSlow = false;
+  /** Milliseconds since the relay was heard, or the kernel took what waited. */
   #silent = 0;
-  /** Milliseconds since the relay was heard, or the kernel took what waited, while it owes a pong. */
+  /** The same while it owes a pong. */
   #stuck = 0;
   /** Milliseconds since it owes a pong, or the kernel took what waited. */
   #owing = 0;
@@ -68,7 +70,7 @@ export class Link {
     this.#sendPing();
   }
 
-  /** Milliseconds since the relay was heard, of those in which it could be. */
+  /** Milliseconds since the relay was heard, or the kernel took what waited. */
   get silent(): number {
     return this.#silent;
   }
@@ -126,9 +128,13 @@ export class Link {
   /** To be called at regular times while messages are read. */
   tick(): void {
     const { bufferedAmount } = this.#socket;
+    const taken = this.#handed - bufferedAmount;
     // What the kernel takes at once shows nothing: it has room for much that goes nowhere.
-    if (this.#buffered > 0 && bufferedAmount < this.#buffered) this.#stuck = this.#owing = 0;
-    this.#buffered = bufferedAmount;
+    const goesOn = this.#isSlow && taken > this.#takenBefore;
+    if (goesOn) this.#silent = this.#stuck = this.#owing = 0;
+    this.#isSlow = taken < this.#handedBefore;
+    this.#takenBefore = taken;
+    this.#handedBefore = this.#handed;
     this.#silent += this.#tick;
     if (this.#ping !== undefined) {
       this.#stuck += this.#tick;

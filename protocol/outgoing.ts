@@ -3,11 +3,6 @@ import { NotSentError } from "./errors.ts";
 /** The longest time that a timer can have, in milliseconds: 25 days. */
 const MAX_TIMER = 2 ** 31 - 1;
 
-/** What messages wait in: they leave it when they are settled. */
-interface Holder {
-  delete(message: OutgoingMessage): unknown;
-}
-
 /** A message on its way to a relay, whichever it will be. */
 export class OutgoingMessage {
   /** The envelope. */
@@ -17,9 +12,11 @@ export class OutgoingMessage {
   readonly #resolve: () => void;
   readonly #reject: (error: NotSentError) => void;
   readonly #timer: ReturnType<typeof setTimeout> | undefined;
-  #holder: Holder | undefined;
+  #holder: { delete(message: OutgoingMessage): unknown } | undefined;
 
   /**
+   * Makes one that waits nowhere yet.
+   *
    * @param bytes The envelope, which must not be changed any more.
    * @param timeout Milliseconds that it may take; undefined for any time.
    * @param explain Says why it was not confirmed in time, for people.
@@ -35,8 +32,8 @@ export class OutgoingMessage {
     this.#timer = setTimeout(() => this.refuse(explain()), time);
   }
 
-  /** Has it wait somewhere, and no longer where it waited before. */
-  moveTo(holder: Holder): void {
+  /** Has it wait somewhere, until it is settled, and no longer where it waited before. */
+  moveTo(holder: { delete(message: OutgoingMessage): unknown }): void {
     this.#holder?.delete(this);
     this.#holder = holder;
   }

@@ -53,7 +53,7 @@ export type OpenSocket = (url: URL, events: RelaySocketEvents) => RelaySocket;
  * Opens the WebSocket that every JavaScript platform has. It can't stop reading: while it is paused,
  * what arrives waits in memory. Nor does it deliver anything after {@linkcode RelaySocket.close}.
  */
-export const openWebSocket: OpenSocket = (url, events) => {
+export function openWebSocket(url: URL, events: RelaySocketEvents): RelaySocket {
   const socket = new WebSocket(url);
   socket.binaryType = "arraybuffer";
   let paused = false;
@@ -106,7 +106,7 @@ export const openWebSocket: OpenSocket = (url, events) => {
       letGo();
     },
   };
-};
+}
 
 /** Why a connection ends on which text came. */
 export function sentText({ host }: URL): string {

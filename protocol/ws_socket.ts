@@ -9,9 +9,9 @@ import type { IncomingMessage } from "node:http";
 import type { Socket } from "node:net";
 import process from "node:process";
 import * as ws from "ws";
-import { closedBy, type OpenSocket, type RelaySocketEvents, sentText } from "./socket.ts";
+import { closedBy, type RelaySocket, type RelaySocketEvents, sentText } from "./socket.ts";
 
-export type { OpenSocket, Refusal, RelaySocket, RelaySocketEvents } from "./socket.ts";
+export type { Refusal, RelaySocket, RelaySocketEvents } from "./socket.ts";
 
 /** The library's, as far as it is used here. */
 interface WebSocket {
@@ -55,9 +55,11 @@ const MAX_REFUSAL = 200;
  * Opens a WebSocket that can stop reading. In Deno it needs permission to read the environment variables
  * `WS_NO_BUFFER_UTIL` and `WS_NO_UTF_8_VALIDATE`, beside that for the network.
  */
-export const openWsSocket: OpenSocket = (url, events) => new WsSocket(url, events);
+export function openWsSocket(url: URL, events: RelaySocketEvents): RelaySocket {
+  return new WsSocket(url, events);
+}
 
-class WsSocket {
+class WsSocket implements RelaySocket {
   readonly #socket: WebSocket;
   readonly #events: RelaySocketEvents;
   /** What is written to, once there is something. */

@@ -1,4 +1,5 @@
 import { readRouting, type Routing } from "@rmb/protocol";
+import type { Batch } from "./batches.ts";
 import type { ConnectedSession } from "./connected_session.ts";
 import { compact } from "./outbox.ts";
 
@@ -13,12 +14,14 @@ export interface Message {
   readonly sender: ConnectedSession;
   readonly routing: Routing;
   readonly bytes: Uint8Array;
+  /** Among which of its sender's messages it is held. */
+  readonly batch: Batch;
 }
 
 /** A message that waits, without much memory behind its bytes that is not theirs. */
-export function kept(sender: ConnectedSession, bytes: Uint8Array): Message {
+export function kept(sender: ConnectedSession, bytes: Uint8Array, batch: Batch): Message {
   const own = compact(bytes);
-  return { sender, routing: readRouting(own), bytes: own };
+  return { sender, routing: readRouting(own), bytes: own, batch };
 }
 
 /** The messages that wait in memory, of all senders together and of each. */
@@ -33,18 +36,19 @@ export class HeldMessages {
   /**
    * Holds a message, if there is room for it.
    *
-   * @returns Whether there is. If so, {@linkcode HeldMessages.release} it.
+   * @returns Among which messages, if there is. Then {@linkcode HeldMessages.release} it.
    */
-  hold({ window }: ConnectedSession, { length }: Uint8Array): boolean {
+  hold({ window }: ConnectedSession, { length }: Uint8Array): Batch | undefined {
     const size = length + OVERHEAD;
-    if (this.#bytes + size > MAX_BYTES || !window.take(size)) return false;
+    if (this.#bytes + size > MAX_BYTES || !window.take(size)) return undefined;
     this.#bytes += size;
-    return true;
+    return window.batches.enter();
   }
 
   /** Holds a message no longer; its place in its sender's window until a pause is over. */
-  release({ window }: ConnectedSession, { length }: Uint8Array, pause?: Promise<void>): void {
+  release({ sender: { window }, bytes: { length }, batch }: Message, pause?: Promise<void>): void {
     const size = length + OVERHEAD;
+    window.batches.leave(batch);
     this.#bytes -= size;
     window.releaseBytes(size);
     if (pause === undefined) window.release();

@@ -30,10 +30,11 @@ const MAX_SESSION_ID = 4096;
 
 /** How long a message is held that finds a queue full, in milliseconds: who floods is slowed down. */
 const FULL_PAUSE = 50;
+/** Longest answer to a ping that waits, in bytes. */
+const MAX_WAITING_PONG = 1024;
 
 /** What a sender is told when too much waits. */
 const OVERLOADED = "relay is overloaded, try again later";
-
 /** What the sender of a message is told that must not be queued. */
 const OFFLINE = "destination offline";
 
@@ -211,10 +212,7 @@ export class Router {
     if (!sameSession(routing.source, sender.session)) {
       return this.#refuse(sender, routing, "message wrong source");
     }
-    if (routing.kind === "ping") {
-      sender.answer(pongAnswer(bytes), 0);
-      return;
-    }
+    if (routing.kind === "ping") return this.#pong(sender, bytes);
     if (routing.destination.twin === 0) {
       return this.#refuse(sender, routing, "message with missing destination");
     }
@@ -225,18 +223,31 @@ export class Router {
     const lookUp = this.#lookUps.get(name);
     const connected = lookUp === undefined ? this.#sessions.get(name) : undefined;
     if (connected?.takes(bytes.length)) {
-      connected.deliver(bytes, routing.timestamp + routing.expiration);
-    } else if (!this.#held.hold(sender, bytes)) {
+      return void connected.deliver(bytes, routing.timestamp + routing.expiration);
+    }
+    const batch = this.#held.hold(sender, bytes);
+    if (batch === undefined) {
       this.#overrun(sender, routing);
     } else if (connected?.open) {
-      this.#deliver(connected, { sender, routing, bytes });
+      this.#deliver(connected, { sender, routing, bytes, batch });
     } else if (lookUp !== undefined) {
-      lookUp.messages.push(kept(sender, bytes));
+      lookUp.messages.push(kept(sender, bytes, batch));
     } else {
-      const messages = [kept(sender, bytes)];
+      const messages = [kept(sender, bytes, batch)];
       const done = this.#lookUp(name, routing.destination, messages);
       this.#lookUps.set(name, { messages, done });
     }
+  }
+
+  /**
+   * Answers a ping when what its sender sent before is with a socket or stored, so that a pong confirms
+   * that; at once if the store can't be reached.
+   */
+  #pong(sender: ConnectedSession, ping: Uint8Array): void {
+    const pong = pongAnswer(ping);
+    const waits = this.#options.store.failure === undefined && pong.length <= MAX_WAITING_PONG;
+    if (!waits) return void sender.answer(pong, 0);
+    sender.window.batches.afterAll(() => sender.answer(pong, 0));
   }
 
   /** Looks a destination up, and brings on their way all messages that came for it until then. */
@@ -261,7 +272,7 @@ export class Router {
         const expires = routing.timestamp + routing.expiration;
         this.#await(this.#options.store.mailbox.append(name, bytes, expires), message);
       } else {
-        this.#held.release(sender, bytes);
+        this.#held.release(message);
         this.#refuse(sender, routing, way === "queue" ? OFFLINE : way.refusal);
       }
     }
@@ -297,16 +308,16 @@ export class Router {
 
   /** Gives a message that is held to a session that is connected here. */
   #deliver(receiver: ConnectedSession, message: Message): void {
-    const { routing: { timestamp, expiration }, bytes, sender } = message;
+    const { routing: { timestamp, expiration }, bytes } = message;
     const stored = receiver.deliver(bytes, timestamp + expiration);
     if (stored !== undefined) this.#await(stored, message, receiver);
-    else this.#held.release(sender, bytes);
+    else this.#held.release(message);
   }
 
   /** Holds a message until it is stored, and its sender until the receiver has caught up. */
   async #await(
     stored: Promise<void>,
-    { sender, routing, bytes }: Message,
+    message: Message,
     receiver?: ConnectedSession,
   ): Promise<void> {
     let pause: Promise<void> | undefined;
@@ -315,9 +326,9 @@ export class Router {
       this.#storeFailure = undefined;
       pause = receiver?.keepsUp();
     } catch (error) {
-      pause = this.#notStored(sender, routing, error);
+      pause = this.#notStored(message.sender, message.routing, error);
     }
-    this.#held.release(sender, bytes, pause);
+    this.#held.release(message, pause);
   }
 
   /** There is no room for a message. */

@@ -164,3 +164,26 @@ Deno.test("Router holds a message for elsewhere until it is stored", async () =>
   stored.resolve();
   await fixture.settled();
 });
+
+Deno.test("Router answers a ping when what came before it is stored, whatever comes after", async () => {
+  await using fixture = new RouterFixture();
+  const stored = ["1", "2", "3"].map(() => Promise.withResolvers<void>());
+  fixture.federate = () => stored[fixture.federated.length - 1]!.promise;
+  const socket = fixture.connect(7);
+  await new Promise((resolve) => setTimeout(resolve)); // It has read its mailbox.
+  const ping = (uid: string) => socket.receive(encodeMessage(uid, 7, { kind: "ping" }));
+  ping("first");
+  assert.deepEqual(socket.sent, ["first"]);
+  for (const uid of ["1", "2"]) socket.receive(encodeMessage(uid, 100));
+  ping("second");
+  socket.receive(encodeMessage("3", 100));
+  await until(() => fixture.federated.length === 3, "all handed over");
+  stored[0]!.resolve();
+  stored[2]!.resolve();
+  await new Promise((resolve) => setTimeout(resolve));
+  assert.deepEqual(socket.sent, ["first"]);
+  stored[1]!.resolve();
+  await until(() => socket.sent.length === 2, "the pong");
+  ping("third");
+  assert.deepEqual(socket.sent, ["first", "second", "third"]);
+});

@@ -1,3 +1,5 @@
+import { Batches } from "./batches.ts";
+
 /** What of one sender may be under way, as messages and as bytes, before less is read from it. */
 const PAUSE_MESSAGES = 1000;
 const PAUSE_BYTES = 4 * 1024 * 1024;
@@ -28,6 +30,8 @@ export class SenderWindow {
   #readMessages = 0;
   #readBytes = 0;
   #closed = false;
+  /** Its messages that are neither handed to a socket nor stored. */
+  readonly batches: Batches = new Batches();
   readonly #socket: { pause(): void; resume(): void };
 
   /** @param socket What the sender is read from. */
@@ -78,6 +82,7 @@ export class SenderWindow {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     this.#closed = true;
+    this.batches.close();
   }
 
   #isFull(share: number): boolean {

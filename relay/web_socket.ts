@@ -56,13 +56,16 @@ export interface WebSocketLimits {
 
 /** Makes a {@linkcode WebSocketServer}. */
 export function makeWebSocketServer(limits: WebSocketLimits): WebSocketServer {
-  return new ws.WebSocketServer({
+  const server = new ws.WebSocketServer({
     ...limits,
     noServer: true,
     clientTracking: false,
     perMessageDeflate: false,
     skipUTF8Validation: true, // Envelopes are checked as such, and text is refused.
   });
+  // So that clients can tell their clocks from ours.
+  server.on("headers", (headers: string[]) => headers.push(`Date: ${new Date().toUTCString()}`));
+  return server;
 }
 
 /**

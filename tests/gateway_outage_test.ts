@@ -71,8 +71,9 @@ Deno.test("requests get through outages", async (t) => {
       await alice.program.line(/relay ws:\S+ is not connected: .*; next attempt in \d+ ms$/);
       for (let i = 0; i < 20; i++) await local.request({ dst: [9], cmd: "patient", ref: `${i}` });
       const { src, ref, err } = await local.ask({ dst: [9], cmd: "hasty", exp: 1, ref: "r" });
-      const message = `Cannot send: ${relay.domain} was not connected in time`;
-      assert.deepEqual({ src, ref, err }, { src: "", ref: "r", err: { code: 500, message } });
+      assert.deepEqual({ src, ref, code: err.code }, { src: "", ref: "r", code: 500 });
+      const start = `Cannot send: ${relay.domain} was not connected in time (`;
+      assert.ok(err.message.startsWith(start), err.message);
       const asked = local.request({ dst: [9], cmd: "patient", ref: "last" });
       await network.network.startRelay({ port: relay.port });
       const ret = await asked;

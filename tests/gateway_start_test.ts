@@ -127,7 +127,7 @@ Deno.test("rmb-peer says why a relay does not let it in, and keeps trying", asyn
   const [relay, redis] = await Promise.all([others.startRelay(), network.startRedis()]);
   const gateway = await network.startGateway(ALICE, redis, relay, { ready: /is not connected/ });
   const reason =
-    "refused the token \\(401\\): twin 7 is unknown to the relay, or its account is not" +
+    'refused the token \\(401, "twin 7 is unknown"\\): twin 7 is unknown to the relay, or its account is not' +
     ` the sr25519 key ${keypairOf(ALICE).address} \\(twin id, secret or key type is wrong\\)`;
   await gateway.line(
     new RegExp(`is not connected: ${relay.domain} ${reason}; next attempt in \\d+ ms`),

@@ -71,6 +71,24 @@ Deno.test("a relay that is killed delivers all it had queued once, in order, whe
   }
 });
 
+Deno.test("a relay that is killed right after a pong has stored all that was sent before the ping", async () => {
+  await using network = await RelayNetwork.start([7, 8]);
+  const total = { sent: 0, received: 0 };
+  for (let round = 0; round < 5; round++) {
+    const sender = await network.connect(7);
+    const sent = sendNumbered(sender, 8, 0, 100 * round + 1);
+    await sender.settled();
+    await network.relay.program.stop("SIGKILL");
+    await network.restart();
+    await using receiver = await network.connect(8);
+    assert.deepEqual(await receiver.take(sent.length), sent);
+    assert.deepEqual(await receiver.settled(), []);
+    total.sent += sent.length;
+    total.received += sent.length;
+  }
+  console.log(`${total.sent} sent before pongs, ${total.received} delivered after kill -9`);
+});
+
 Deno.test("a relay that is killed while it queues keeps all up to some message", async () => {
   await using network = await RelayNetwork.start([7, 8]);
   const sender = await network.connect(7);

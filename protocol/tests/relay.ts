@@ -131,6 +131,9 @@ export class Network implements AsyncDisposable {
   readonly #connections = new Set<Deno.TcpConn>();
   readonly #passing: Promise<unknown>[] = [];
   #flowing: PromiseWithResolvers<void> = Promise.withResolvers();
+  #closed = false;
+  /** How long each piece of up to 64 KiB is held up, in milliseconds. */
+  delay = 0;
 
   /**
    * @param port Where to pass connections on to.
@@ -157,6 +160,11 @@ export class Network implements AsyncDisposable {
     this.#flowing = Promise.withResolvers();
   }
 
+  /** Goes on with what was held up. */
+  flow(): void {
+    this.#flowing.resolve();
+  }
+
   /** Ends the connections that there are; new ones are passed on. */
   cut(): void {
     for (const connection of this.#connections) connection.close();
@@ -167,6 +175,11 @@ export class Network implements AsyncDisposable {
   async #accept(): Promise<void> {
     for await (const near of this.#listener) {
       const far = await Deno.connect({ hostname: "127.0.0.1", port: this.#port });
+      if (this.#closed) {
+        near.close();
+        far.close();
+        break;
+      }
       this.#connections.add(near).add(far);
       this.#passing.push(this.#pass(near, far), this.#pass(far, near));
     }
@@ -179,6 +192,7 @@ export class Network implements AsyncDisposable {
         await this.#flowing.promise;
         const size = await from.read(buffer);
         if (size === null) break;
+        if (this.delay > 0) await new Promise((resolve) => setTimeout(resolve, this.delay));
         await this.#flowing.promise;
         for (let sent = 0; sent < size;) sent += await to.write(buffer.subarray(sent, size));
       }
@@ -189,6 +203,7 @@ export class Network implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#closed = true;
     this.#listener.close();
     this.cut();
     await within(Promise.all(this.#passing), "the network did not come to rest");

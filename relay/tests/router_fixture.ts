@@ -21,7 +21,7 @@ import { FakeSocket } from "./fake_socket.ts";
 export interface Sent {
   readonly source?: Session;
   readonly connection?: string;
-  readonly kind?: "request" | "response";
+  readonly kind?: "request" | "response" | "ping";
   readonly tags?: string;
 }
 
