@@ -12,9 +12,4 @@ export class Lanes {
     this.#last.set(lane, end);
     return result;
   }
-
-  /** Waits until all that was given so far has come to an end. */
-  async finish(): Promise<void> {
-    await Promise.all(this.#last.values());
-  }
 }
