@@ -2,12 +2,32 @@ import { md5 } from "@noble/hashes/legacy.js";
 import type { Address, Envelope } from "./gen/types_pb.ts";
 import { type Keypair, verifySignature } from "./keys.ts";
 
+/** A hash that is computed piece by piece. */
+interface Hash {
+  update(bytes: Uint8Array): unknown;
+  digest(): Uint8Array;
+}
+
+/** The part of `process` in Deno and Node that is used here. Browsers have none. */
+interface Runtime {
+  readonly process?: {
+    getBuiltinModule?(name: "node:crypto"): { createHash(name: "md5"): Hash };
+  };
+}
+
+const runtimeCrypto = (globalThis as Runtime).process?.getBuiltinModule?.("node:crypto");
+
+/** MD5 as the runtime has it, which is several times as fast for long payloads, or in JavaScript. */
+function createMd5(): Hash {
+  return runtimeCrypto?.createHash("md5") ?? md5.create();
+}
+
 /**
  * The challenge of an envelope: MD5 over the fields that its signature covers, 16 bytes. The order
  * of the fields, and which of them count, are the existing network's.
  */
 export function challenge(envelope: Envelope): Uint8Array {
-  const hash = md5.create();
+  const hash = createMd5();
   const text = (value: string) => {
     if (value !== "") hash.update(utf8.encode(value));
   };
@@ -32,7 +52,7 @@ export function challenge(envelope: Envelope): Uint8Array {
   text(envelope.federation ?? "");
   if (payload.case !== undefined) hash.update(payload.value);
   envelope.relays.forEach(text);
-  return hash.digest();
+  return new Uint8Array(hash.digest());
 }
 
 const utf8 = new TextEncoder();

@@ -94,3 +94,21 @@ Deno.test("verifyEnvelope() refuses an envelope without a signature, or with an 
   const empty = createEnvelope({ ...full, signature: new Uint8Array() });
   assert.equal(await verifyEnvelope(empty, alice.publicKey), false);
 });
+
+Deno.test("the challenge is the same where the runtime has no MD5, as in browsers", async () => {
+  const process = Object.getOwnPropertyDescriptor(globalThis, "process")!;
+  assert.ok(Reflect.deleteProperty(globalThis, "process"));
+  try {
+    const inBrowser: typeof import("./signature.ts") = await import("./signature.ts?browser");
+    Object.defineProperty(globalThis, "process", process);
+    fc.assert(
+      fc.property(anyEnvelope, (fields) => {
+        const envelope = createEnvelope(fields);
+        assert.deepEqual(inBrowser.challenge(envelope), challenge(envelope));
+      }),
+      { numRuns: runs(100) },
+    );
+  } finally {
+    Object.defineProperty(globalThis, "process", process);
+  }
+});
