@@ -33,6 +33,7 @@ export class Watcher implements AsyncDisposable {
   readonly #groups = new Set<Group>();
   /** Those of groups that are being closed. */
   readonly #closing = new Set<Promise<void>>();
+  #disposed = false;
 
   /**
    * @param connect Makes a connection, which belongs to this from then on.
@@ -46,12 +47,13 @@ export class Watcher implements AsyncDisposable {
   }
 
   /**
-   * Watches a stream.
+   * Watches a stream; nothing any more once it is disposed of.
    *
    * @param onAppended Called once, when there is an entry behind `after`.
    * @returns Stops watching.
    */
   watch(key: string, after: string, onAppended: () => void): () => void {
+    if (this.#disposed) return () => {};
     let group: Group | undefined;
     for (const candidate of this.#groups) {
       if (candidate.size >= MAX_STREAMS || candidate.has(key)) continue;
@@ -63,6 +65,7 @@ export class Watcher implements AsyncDisposable {
 
   /** Watches nothing any more. */
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#disposed = true;
     for (const group of this.#groups) this.#close(group);
     await Promise.all(this.#closing);
   }

@@ -30,3 +30,20 @@ Deno.test("Watcher closes connections that it needs no more, and opens others ag
   await until(() => appended === 1, "an entry");
   assert.equal(appended, 1);
 });
+
+Deno.test("Watcher opens no connection any more while it is disposed of, and after", async () => {
+  await using place = await makePlace();
+  let opened = 0;
+  const connect = () => {
+    opened++;
+    return new Connection(place.url, new Outage("test"));
+  };
+  await using control = new Connection(place.url, new Outage("test"));
+  const watcher = new Watcher(connect, control);
+  watcher.watch("7", "0-0", () => {});
+  const disposed = watcher[Symbol.asyncDispose]();
+  watcher.watch("8", "0-0", () => {})();
+  await disposed;
+  watcher.watch("9", "0-0", () => {})();
+  assert.equal(opened, 1);
+});
