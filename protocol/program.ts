@@ -250,7 +250,7 @@ export async function runProgram(
     await body(stop.signal);
   } catch (error) {
     if (stop.signal.aborted && error === stop.signal.reason) Deno.exit(0);
-    writeError(`${name}: ${error instanceof Error ? error.message : String(error)}\n`);
+    writeError(`${name}: ${printable(error instanceof Error ? error.message : error)}\n`);
     Deno.exit(1);
   }
   Deno.exit(0);

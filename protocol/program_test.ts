@@ -135,9 +135,9 @@ Deno.test("runProgram() ends with 0 when its body is done", async () => {
 });
 
 Deno.test("runProgram() ends with 1 when its body fails, and says why", async () => {
-  await using program = await start(0, `throw new Error("it fails");`);
+  await using program = await start(0, `throw new Error("it fails: \\u001b[31m\\n");`);
   assert.equal((await inTime(program.ended, "the end")).code, 1);
-  assert.deepEqual(program.lines, ["rmb-test: it fails"]);
+  assert.deepEqual(program.lines, ["rmb-test: it fails: \\u001b[31m\\u000a"]);
 });
 
 Deno.test("runProgram() tells its body to stop, and ends at once with 1 when told again", async () => {

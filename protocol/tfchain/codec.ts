@@ -6,7 +6,7 @@ import { FormatError } from "../errors.ts";
 import type { Keypair } from "../keys.ts";
 import type { Twin, TwinUpdate } from "../twin.ts";
 import { describe } from "./node.ts";
-import { openApi, PALLET, type Runtime, TWIN_EVENTS } from "./runtime.ts";
+import { HASH, openApi, PALLET, type Runtime, TWIN_EVENTS } from "./runtime.ts";
 
 /** Blocks after the one it was made for that a signed update is good for. */
 const ERA = 64;
@@ -19,9 +19,6 @@ const SIGNATURE_INDEX = { ed25519: 0, sr25519: 1 };
 
 /** A relay domain as registries hold it: a host, with its port if it has one. */
 const DOMAIN = /^(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?$/;
-
-/** A hash as nodes write it. */
-const HASH = /^0x[0-9a-f]{64}$/i;
 
 /** A block, and which one it follows. */
 export interface Head {
@@ -124,9 +121,16 @@ export class Codec {
     return toTwin(this.#read(this.#twinType, bytes));
   }
 
-  /** Reads a stored number: a twin id, or the chain's time in milliseconds. */
+  /**
+   * Reads a stored number: a twin id, or the chain's time in milliseconds.
+   *
+   * @throws {FormatError} if it is none, or larger than can be told exactly.
+   */
   readNumber(bytes: string): number {
-    return Number(`0x${bytes.slice(2).match(/../g)?.reverse().join("")}`);
+    const digits = /^0x((?:[0-9a-f]{8}){1,2})$/i.exec(bytes)?.[1]?.match(/../g) ?? [];
+    const number = Number(`0x${digits.reverse().join("")}`);
+    if (Number.isSafeInteger(number)) return number;
+    throw new FormatError("Cannot read what the chain stores: it is not a number");
   }
 
   /**

@@ -49,6 +49,16 @@ Deno.test("Codec finds twins where TFChain has them", () => {
   );
 });
 
+Deno.test("readNumber() reads numbers as they are stored, and nothing else", () => {
+  assert.equal(codec.readNumber("0x07000000"), 7);
+  assert.equal(codec.readNumber("0xFFFFFFFF"), 2 ** 32 - 1);
+  assert.equal(codec.readNumber("0x00e40b5402000000"), 10_000_000_000);
+  const wrong = ["", "0x", "garbage", "0x0z000000", "0x070000", "0xffffffffffffffff", 7, {}, [1]];
+  for (const bytes of wrong as string[]) {
+    assert.throws(() => codec.readNumber(bytes), FormatError, `${bytes}`);
+  }
+});
+
 Deno.test("readTwin() reads a twin of TFChain", () => {
   const pk = Uint8Array.of(2, ...new Uint8Array(32).fill(0x11));
   const bytes = twinBytes({ id: 4_000_000_000, relay: utf8.encode("relay.grid.tf_a-b.c:80"), pk });

@@ -13,6 +13,9 @@ const MAX_RECENT = 256;
 /** Blocks of a gap whose events are asked for at once. */
 const AT_ONCE = 8;
 
+/** Best blocks in a row that a node can't be followed to before it is left: others may be sound. */
+const MAX_FAILED = 3;
+
 /** A block whose events were seen. */
 interface Block {
   readonly number: number;
@@ -44,6 +47,8 @@ export class Follower {
   /** Settles when another block is the last one seen. */
   #moved = Promise.withResolvers<void>();
   #complaint = "";
+  /** Best blocks in a row that the node in use could not be followed to. */
+  #failed = 0;
 
   /**
    * @param cache The cache.
@@ -75,6 +80,7 @@ export class Follower {
       this.#restart(link.head, "it is another chain, or has a new runtime");
     }
     this.#codec = link.codec;
+    this.#failed = 0;
     if (this.#recent.length === 0) this.#see(link.head, []); // There is nothing to forget yet.
     link.onHead = () => this.#catchUp(link);
     this.#catchUp(link);
@@ -103,7 +109,10 @@ export class Follower {
   async #goTo(head: Head, link: Link): Promise<boolean> {
     try {
       const path = await this.#path(head, link);
-      if (path === undefined) return false;
+      if (path === undefined) {
+        this.#fail(link, "its best blocks do not follow each other");
+        return false;
+      }
       for (const { twins } of this.#recent.splice(path.from)) {
         twins.forEach((id) => this.#cache.forget(id));
       }
@@ -113,11 +122,15 @@ export class Follower {
         blocks.forEach((block, i) => this.#see(block, changes[i]!));
       }
       this.#complaint = "";
+      this.#failed = 0;
     } catch (error) {
       if (error instanceof NodeLostError) return false;
-      if (error instanceof FormatError) this.decodeErrors++;
-      else if (!(error instanceof GapError)) this.cacheErrors++;
       this.#restart(head, describe(error));
+      if (error instanceof FormatError) this.decodeErrors++;
+      else if (!(error instanceof GapError)) {
+        this.cacheErrors++;
+        this.#fail(link, describe(error));
+      }
     }
     return true;
   }
@@ -154,7 +167,8 @@ export class Follower {
   /** What a block's events say. */
   async #changes(hash: string, link: Link): Promise<{ id: number; name: string }[]> {
     const bytes = await link.read(link.codec.eventsKey, hash);
-    if (bytes === null) return [];
+    // Setting the time is one in every block.
+    if (bytes === null) throw new RmbError("it has a block without events");
     return link.codec.readEvents(bytes).flatMap((event) => {
       const id = twinOf(event);
       return id === undefined ? [] : { id, name: event.name };
@@ -181,6 +195,11 @@ export class Follower {
     this.#cache.flush();
     this.#recent = [{ number: head.number, hash: head.hash, twins: [] }];
     this.#move();
+  }
+
+  /** A node that can't say what its own best blocks changed is of no use, but knows no better. */
+  #fail(link: Link, reason: string): void {
+    if (++this.#failed === MAX_FAILED) link.node.leave(`it can't be followed: ${reason}`);
   }
 
   #move(): void {

@@ -1,7 +1,7 @@
 import { getLogger } from "@logtape/logtape";
 import { Codec, type Head } from "./codec.ts";
 import { describe, Node } from "./node.ts";
-import { type Runtime, type RuntimeVersion, sameRuntime } from "./runtime.ts";
+import { readRuntime, type RuntimeVersion, sameRuntime } from "./runtime.ts";
 
 const logger = getLogger(["rmb", "registry"]);
 
@@ -48,11 +48,11 @@ export class Link {
     const node = await Node.open(url, signal);
     try {
       const [chain, genesisHash, version] = await Promise.all([
-        node.call<string>("system_chain", []),
-        node.call<string>("chain_getBlockHash", [0]),
-        node.call<RuntimeVersion>("state_getRuntimeVersion", []),
+        node.call("system_chain", []),
+        node.call("chain_getBlockHash", [0]),
+        node.call("state_getRuntimeVersion", []),
       ]);
-      const runtime: Runtime = { chain, genesisHash, version };
+      const runtime = readRuntime(chain, genesisHash, version);
       const codec = known !== undefined && sameRuntime(known.runtime, runtime)
         ? known
         : await Codec.open(runtime, await node.call<string>("state_getMetadata", []));

@@ -201,10 +201,14 @@ export function redactNodeUrl(url: string): string {
   return `${protocol}//${host}${pathname === "/" ? "" : pathname}`;
 }
 
-/** Text of a node's error answer: some put what matters into its data. */
+/** Text of a node's error answer: some put what matters into its data. Each part may be anything. */
 function callError({ code, message, data }: NonNullable<Incoming["error"]>): CallError {
-  const text = data === undefined || data === null ? `${message}` : `${message}: ${data}`;
-  return new CallError(Number(code), text.slice(0, 500));
+  const text = [message, data].filter((part) => part !== undefined && part !== null)
+    .map((part) => typeof part === "string" ? part : JSON.stringify(part)).join(": ");
+  return new CallError(
+    typeof code === "number" ? code : NaN,
+    text.slice(0, 500) || "an error without a text",
+  );
 }
 
 /** Stops listening to a socket and closes it, without waiting: closing can take minutes. */

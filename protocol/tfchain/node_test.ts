@@ -63,6 +63,26 @@ Deno.test("Node tells a node's error, with its data", async () => {
   assert.equal(connection.node.isLost, false);
 });
 
+Deno.test("Node tells a node's error, whatever it is made of", async () => {
+  const errors = [
+    [{ code: 1, message: "refused", data: { why: 7 } }, 'refused: {"why":7}'],
+    [{ code: 1, message: { toString: 1 } }, '{"toString":1}'],
+    [{ code: { valueOf: 1, toString: 1 }, message: "refused" }, "refused"],
+    [{ code: [], message: null, data: [1] }, "[1]"],
+    ["no", "an error without a text"],
+    [[], "an error without a text"],
+  ] as const;
+  let next = 0;
+  await using connection = await connect(({ id }, socket) => {
+    send(socket, { id, error: errors[next++]![0] });
+  });
+  for (const [, message] of errors) {
+    const error = await connection.node.call("a", []).catch((error) => error);
+    assert.ok(error instanceof CallError);
+    assert.equal(error.message, message);
+  }
+});
+
 Deno.test("Node gives a subscription its items, those before its answer included", async () => {
   await using connection = await connect(({ id, method }, socket) => {
     if (method !== "subscribe") return send(socket, { id, result: true });

@@ -1,5 +1,5 @@
 import { ApiPromise } from "@polkadot/api";
-import { RegistryError } from "../errors.ts";
+import { FormatError, RegistryError } from "../errors.ts";
 import { describe } from "./node.ts";
 
 /** What @polkadot/api makes of the name of the pallet that has the twins, `TfgridModule`. */
@@ -26,6 +26,37 @@ export interface RuntimeVersion {
   readonly specName: string;
   readonly specVersion: number;
   readonly transactionVersion: number;
+}
+
+/** A hash as nodes write it. */
+export const HASH = /^0x[0-9a-f]{64}$/i;
+
+/** Longest name of a chain that is taken. */
+const MAX_NAME = 100;
+
+/**
+ * Reads which runtime a chain has from what its node answers, which may be anything: @polkadot/api
+ * prints what it can't read.
+ *
+ * @throws {FormatError} if it is something else.
+ */
+export function readRuntime(chain: unknown, genesisHash: unknown, version: unknown): Runtime {
+  const { specName, specVersion, transactionVersion } = Object(version) as RuntimeVersion;
+  const isName = (name: unknown) =>
+    typeof name === "string" && name !== "" && name.length <= MAX_NAME;
+  const isNumber = (value: number) => Number.isInteger(value) && value >= 0 && value < 2 ** 32;
+  if (!isName(chain)) throw new FormatError("Cannot read the chain's name");
+  if (typeof genesisHash !== "string" || !HASH.test(genesisHash)) {
+    throw new FormatError("Cannot read the hash of the chain's first block");
+  }
+  if (!isName(specName) || !isNumber(specVersion) || !isNumber(transactionVersion)) {
+    throw new FormatError("Cannot read the version of the chain's runtime");
+  }
+  return {
+    chain: chain as string,
+    genesisHash: genesisHash.toLowerCase(),
+    version: { specName, specVersion, transactionVersion },
+  };
 }
 
 /** Whether two runtimes are the same: then so is their metadata. */
