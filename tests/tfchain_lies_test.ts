@@ -47,15 +47,19 @@ Deno.test("a node that tells no true hashes after a gap is left for the next", a
   await using devnet = await Devnet.start({ nodes: 2 });
   let lies = false;
   let silent = false;
+  let withheld = 0;
   await using node = lyingNode(devnet.url, (message, method) => {
     if (lies && method === "chain_getBlockHash") message.result = [`0x${"12".repeat(32)}`];
-    return !(silent && method === "chain_newHead");
+    if (!silent || method !== "chain_newHead") return true;
+    withheld++;
+    return false;
   });
   await using registry = await TfchainRegistry.connect({ urls: [node.url, devnet.urls[1]!] });
   assert.equal(await relayOf(registry, 1), "");
   lies = silent = true;
   await setRelay(devnet, 1, "one.test");
   await devnet.produce();
+  await until(() => withheld > 0, "a head withheld");
   silent = false;
   await until(async () => {
     await devnet.produce();

@@ -77,7 +77,7 @@ export class Follower {
   /** Follows a node's blocks from now on, instead of another's. */
   follow(link: Link): void {
     if (this.#codec !== undefined && this.#codec !== link.codec) {
-      this.#restart(link.head, "it is another chain, or has a new runtime");
+      this.#restart(link.head, "the chain has a new runtime");
     }
     this.#codec = link.codec;
     this.#failed = 0;

@@ -1,4 +1,5 @@
 import { getLogger } from "@logtape/logtape";
+import { RegistryError } from "../errors.ts";
 import { Codec, type Head } from "./codec.ts";
 import { describe, Node } from "./node.ts";
 import { readRuntime, type RuntimeVersion, sameRuntime } from "./runtime.ts";
@@ -40,7 +41,8 @@ export class Link {
    * Connects to a node, and learns what it needs to know.
    *
    * @param url `ws:` or `wss:`.
-   * @param known What was known before: metadata is only asked for if the runtime is another one.
+   * @param known What was known before: metadata is only asked for if the runtime is another one, and
+   * the chain must be the same.
    * @param signal Gives it up.
    * @throws If that can't be done; the message says why.
    */
@@ -53,6 +55,11 @@ export class Link {
         node.call("state_getRuntimeVersion", []),
       ]);
       const runtime = readRuntime(chain, genesisHash, version);
+      if (known !== undefined && known.runtime.genesisHash !== runtime.genesisHash) {
+        throw new RegistryError(
+          `it is of another chain than before: ${runtime.chain}, genesis ${runtime.genesisHash}`,
+        );
+      }
       const codec = known !== undefined && sameRuntime(known.runtime, runtime)
         ? known
         : await Codec.open(runtime, await node.call<string>("state_getMetadata", []));

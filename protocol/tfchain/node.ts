@@ -195,10 +195,10 @@ export class Node {
   }
 }
 
-/** A node's URL for messages: without user, password, query and fragment. */
+/** A node's URL for messages: without user, password, path and query, which may have a key in them. */
 export function redactNodeUrl(url: string): string {
   const { protocol, host, pathname } = new URL(url);
-  return `${protocol}//${host}${pathname === "/" ? "" : pathname}`;
+  return `${protocol}//${host}${pathname === "/" ? "" : "/…"}`;
 }
 
 /** Text of a node's error answer: some put what matters into its data. Each part may be anything. */

@@ -133,5 +133,5 @@ Deno.test("Node says with which code and reason it was closed", async () => {
 
 Deno.test("redactNodeUrl() leaves out what may be secret", () => {
   assert.equal(redactNodeUrl("wss://user:password@node.test/?key=secret#x"), "wss://node.test");
-  assert.equal(redactNodeUrl("ws://[::1]:9944/ws?key=secret"), "ws://[::1]:9944/ws");
+  assert.equal(redactNodeUrl("ws://[::1]:9944/v1/secret?key=secret"), "ws://[::1]:9944/…");
 });
