@@ -62,6 +62,8 @@ interface Relay {
   healthySince: number | undefined;
   /** Whether it was healthy, and then not. */
   hasFailed: boolean;
+  /** Whether it is connected but does not answer as it did. */
+  isSilent: boolean;
   /** Why it is not connected; undefined while it is. */
   reason: string | undefined;
 }
@@ -91,6 +93,7 @@ export class Relays implements AsyncDisposable {
         url,
         healthySince: undefined,
         hasFailed: false,
+        isSilent: false,
         reason: "not connected yet",
         connection: new RelayConnection({
           ...options,
@@ -120,7 +123,7 @@ export class Relays implements AsyncDisposable {
     if (this.#closed) {
       return Promise.reject(new NotSentError("Cannot send: the relay connection is closed"));
     }
-    const message = new OutgoingMessage(bytes, timeout, () => this.#explain());
+    const message = new OutgoingMessage(bytes, timeout, () => this.explain());
     this.#preferred.connection.add(message);
     return message.confirmed;
   }
@@ -146,6 +149,15 @@ export class Relays implements AsyncDisposable {
       const preferred = relay === this.#preferred;
       return { url, connected, healthy, preferred, roundTrip, clockOffset, waiting };
     });
+  }
+
+  /** Why messages are not confirmed: how each relay is, by its host. */
+  explain(): string {
+    return this.#relays.map(({ connection, url, reason }) => {
+      const { host } = new URL(url);
+      if (!connection.connected) return `${host} was not connected in time (${reason})`;
+      return `${host} did not ${connection.healthy ? "confirm it in time" : "answer"}`;
+    }).join("; ");
   }
 
   /**
@@ -184,8 +196,9 @@ export class Relays implements AsyncDisposable {
     const { url, connection } = relay;
     relay.healthySince = healthy ? performance.now() : undefined;
     if (!healthy) relay.hasFailed = true;
-    if (healthy) logger.info("relay {url} answers", { url });
-    else if (connection.connected) logger.warn("relay {url} does not answer", { url });
+    if (healthy && relay.isSilent) logger.info("relay {url} answers again", { url });
+    relay.isSilent = !healthy && connection.connected;
+    if (relay.isSilent) logger.warn("relay {url} does not answer", { url });
     this.#choose();
   }
 
@@ -219,15 +232,6 @@ export class Relays implements AsyncDisposable {
       for (const { connection } of this.#relays.slice(0, count)) connection.ping();
       this.#choose();
     }, HEAL_INTERVAL);
-  }
-
-  /** Why a message was not confirmed in time. */
-  #explain(): string {
-    return this.#relays.map(({ connection, url, reason }) => {
-      const { host } = new URL(url);
-      if (!connection.connected) return `${host} was not connected in time (${reason})`;
-      return `${host} did not ${connection.healthy ? "confirm it in time" : "answer"}`;
-    }).join("; ");
   }
 }
 
