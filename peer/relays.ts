@@ -19,6 +19,8 @@ export const MAX_RELAYS = 4;
 const HEAL_TIME = 2000;
 /** Waits between attempts to connect, in milliseconds: requests don't live long. */
 const RETRY = [500, 5000] as const;
+/** Most reasons logged of one outage, each once: attempts go on for as long as it takes. */
+const MAX_TOLD = 5;
 /** How often it is asked meanwhile, in milliseconds. */
 const HEAL_INTERVAL = 500;
 
@@ -66,6 +68,8 @@ interface Relay {
   isSilent: boolean;
   /** Why it is not connected; undefined while it is. */
   reason: string | undefined;
+  /** The reasons of this outage that were logged. */
+  readonly told: Set<string>;
 }
 
 /**
@@ -95,6 +99,7 @@ export class Relays implements AsyncDisposable {
         hasFailed: false,
         isSilent: false,
         reason: "not connected yet",
+        told: new Set(),
         connection: new RelayConnection({
           ...options,
           url,
@@ -182,7 +187,9 @@ export class Relays implements AsyncDisposable {
       return logger.info("relay {url} is connected", { url });
     }
     const { reason, retryIn } = state;
-    if (reason !== relay.reason) {
+    if (relay.reason === undefined) relay.told.clear();
+    if (!relay.told.has(reason) && relay.told.size < MAX_TOLD) {
+      relay.told.add(reason);
       logger.warn("relay {url} is not connected: {reason}; next attempt in {retryIn} ms", {
         url,
         reason,

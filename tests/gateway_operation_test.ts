@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { until } from "./fixtures/deadline.ts";
 import { CAROL, GatewayNetwork, statusOf, type TestGateway } from "./fixtures/gateway_network.ts";
-import { base64Of, type Json } from "./fixtures/local_program.ts";
+import { base64Of } from "./fixtures/local_program.ts";
 import { ALICE, BOB, Network } from "./fixtures/network.ts";
 import type { Program } from "./fixtures/program.ts";
 import { exchangeRaw } from "./fixtures/raw_http.ts";
@@ -116,6 +116,16 @@ Deno.test("a gateway counts what it does, and says how it is", async (t) => {
     assert.deepEqual((await statusOf(bob)).queues.commands, { silent: 1 });
   });
 
+  await t.step("the example in the documentation works as it is written", async () => {
+    const text = await Deno.readTextFile(new URL("../docs/gateway.md", import.meta.url));
+    const [, example] = text.match(/^### rmb\.status$[^]*?^```sh\n([^]*?)^```$/m)!;
+    const command = example!.replaceAll("redis-cli", `redis-cli -p ${alice.redis.port}`);
+    const { stdout, stderr } = await new Deno.Command("sh", { args: ["-c", command] }).output();
+    const [length, json] = new TextDecoder().decode(stdout).split(/\n(.*)/s);
+    assert.match(length!, /1$/, new TextDecoder().decode(stderr));
+    assert.equal(JSON.parse(json!).twin, 7);
+  });
+
   await t.step("other twins don't get it, a session of the same twin does", async () => {
     const { err } = await local.ask({ dst: [9], cmd: "rmb.status" });
     assert.deepEqual(err, { code: 0, message: "no such command: rmb.status" });
@@ -174,10 +184,12 @@ Deno.test("a gateway says what is missing, once in the log, and for as long as i
   };
 
   await t.step("a relay that is away", async () => {
-    const lost = /is not connected: .*; next attempt in \d+ ms$/;
-    await lines(() => relay.program.stop("SIGKILL"), lost, [lost]);
+    const lost = /is not connected: \S+ closed the connection \(1006\); next attempt in \d+ ms$/;
+    const gone = /is not connected: connect ECONNREFUSED \S+; next attempt in \d+ ms$/;
+    await lines(() => relay.program.stop("SIGKILL"), gone, [lost, gone]);
     const health = await look(program, "/health");
     assert.match(health, /^503 alive, but not ready: 127\.0\.0\.1:\d+ was not connected in time/);
+    // Told on the spot, without a relay.
     const { relays: [{ connected, healthy, waiting }] } = await statusOf(alice);
     assert.deepEqual({ connected, healthy, waiting }, {
       connected: false,
@@ -198,7 +210,6 @@ Deno.test("a gateway says what is missing, once in the log, and for as long as i
     const values = await metricsOf(alice);
     assert.equal(values["rmb_peer_redis_up"], 0);
     assert.equal(values['rmb_peer_queue_entries{queue="local"}'], undefined);
-    // Its twin can ask from elsewhere.
     const back = /\[INF\].* Redis is back$/;
     await lines(() => network.network.startRedis(alice.redis.port), back, [back]);
     await until(async () => await look(program, "/health") === "200 ready\n", "it ready");
