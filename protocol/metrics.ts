@@ -14,7 +14,11 @@ export type Labelled = Readonly<Record<string, number | undefined>>;
 
 /** What a program counts: its process from the start, and what is added. */
 export class Metrics {
-  /** Where others can add theirs. */
+  /**
+   * Where others can add theirs.
+   *
+   * @internal
+   */
   readonly registry: Registry = new Registry();
 
   /** Makes those of the process. */
