@@ -8,7 +8,8 @@ import {
   LOCAL_REQUESTS,
   LOCAL_RESPONSES,
 } from "./local.ts";
-import { type Client, command, makeClient } from "./redis/client.ts";
+import { type Argument, type Client, command, makeClient, Reachability } from "./redis/client.ts";
+import type { PeerMetrics } from "./metrics.ts";
 import { Pipeline } from "./redis/pipeline.ts";
 import * as scripts from "./redis/scripts.ts";
 
@@ -27,8 +28,11 @@ const MAX_OVERDUE = 500;
 /** Seconds after which a gateway that says nothing uses this Redis no more. */
 const OWNER_TIME = 60;
 
+/** How long Redis has to say how it is, in milliseconds. */
+const ASK_TIME = 1000;
+
 /** Redis key of the requests that wait for answers, by deadline. */
-const PENDING = "msgbus.system.pending";
+export const PENDING = "msgbus.system.pending";
 /** What the Redis keys of the twins asked begin with. */
 const ASKED = "msgbus.system.asked.";
 /** Redis key of what was received or pushed, to know its copies. */
@@ -85,7 +89,7 @@ export interface Delivery {
  * lose. It connects again by itself; what is asked of it waits meanwhile, in order.
  */
 export class Bus implements AsyncDisposable {
-  readonly #url: string;
+  readonly #metrics: PeerMetrics;
   readonly #client: Client;
   readonly #pipeline: Pipeline;
   /** A connection for each list waited for: waiting blocks all that comes after it. */
@@ -96,23 +100,25 @@ export class Bus implements AsyncDisposable {
   /** When the last wait for an attempt to connect is over, in milliseconds since 1970. */
   #retryAt = 0;
 
-  private constructor(url: string) {
-    this.#url = url;
-    this.#client = this.#makeClient("commands");
+  /** Makes one that is not connected. What it does is counted. */
+  constructor(url: string, metrics: PeerMetrics) {
+    this.#metrics = metrics;
+    const reachability = new Reachability();
+    const make = () => makeClient(url, reachability, (wait) => this.#noteRetry(wait));
+    this.#client = make();
     this.#pipeline = new Pipeline(this.#client);
-    this.#waiters = {
-      [LOCAL_REQUESTS]: this.#makeClient(LOCAL_REQUESTS),
-      [LOCAL_RESPONSES]: this.#makeClient(LOCAL_RESPONSES),
-    };
+    this.#waiters = { [LOCAL_REQUESTS]: make(), [LOCAL_RESPONSES]: make() };
   }
 
   /** Connects, and waits for as long as Redis can't be reached. */
-  static async connect(url: string): Promise<Bus> {
-    const bus = new Bus(url);
-    await Promise.all(
-      [bus.#client, ...Object.values(bus.#waiters)].map((client) => client.connect()),
-    );
-    return bus;
+  async connect(): Promise<void> {
+    const clients = [this.#client, ...Object.values(this.#waiters)];
+    await Promise.all(clients.map((client) => client.connect()));
+  }
+
+  /** Whether Redis is connected now. */
+  get isConnected(): boolean {
+    return this.#client.isReady;
   }
 
   /**
@@ -173,12 +179,14 @@ export class Bus implements AsyncDisposable {
     const args = entries.flatMap(({ id, answer }) => [id, answer?.text ?? ""]);
     const keys = [working(list), INVALID_MESSAGES, ...replyLists];
     checkReply(await this.#pipeline.run(scripts.INVALID, keys, [`${REPLY_TIME}`, ...args]));
+    this.#metrics.answers.gateway += replyLists.filter((list) => list !== "").length;
   }
 
   /** Answers a request that will not be sent, and is done with its entry. */
   async refuse({ list, id, uid }: Entry, replyTo: string, answer: string): Promise<void> {
     const keys = [working(list), ASKED + uid, replyTo];
     checkReply(await this.#pipeline.run(scripts.REFUSE, keys, [id, answer, `${REPLY_TIME}`]));
+    this.#metrics.answers.gateway++;
   }
 
   /**
@@ -227,7 +235,7 @@ export class Bus implements AsyncDisposable {
     own: boolean,
   ): Promise<number> {
     const keys = [ASKED + uid, PENDING, backlogKey(uid), working(LOCAL_REQUESTS), replyTo];
-    return checkReply(
+    const pushed = checkReply(
       await this.#pipeline.run(scripts.ANSWER, keys, [
         uid,
         entry,
@@ -235,6 +243,9 @@ export class Bus implements AsyncDisposable {
         ...answers.flatMap(({ twin, answer }) => [twin === undefined ? "" : `${twin}`, answer]),
       ]),
     );
+    const answerer = own ? "gateway" : answers[0]?.twin === undefined ? "relay" : "twin";
+    this.#metrics.answers[answerer] += pushed;
+    return pushed;
   }
 
   /** Finds requests whose deadline is before a time, the earliest first; 500 at most. */
@@ -292,6 +303,16 @@ export class Bus implements AsyncDisposable {
     return { length, bytes: bytes ?? 0 };
   }
 
+  /** Does commands now or not at all: undefined if Redis is away, or does not answer within a second. */
+  async ask<Reply>(commands: readonly (readonly Argument[])[]): Promise<Reply[] | undefined> {
+    if (!this.isConnected) return undefined;
+    const { promise: late, resolve } = Promise.withResolvers<undefined>();
+    const timer = setTimeout(() => resolve(undefined), ASK_TIME);
+    const replies = Promise.all(commands.map((args) => command<Reply>(this.#client, args)));
+    return await Promise.race([replies.catch(() => undefined), late])
+      .finally(() => clearTimeout(timer));
+  }
+
   /** Pushes an answer that is not one of another twin. */
   async push(list: string, answer: string): Promise<void> {
     const now = unixNow();
@@ -330,14 +351,13 @@ export class Bus implements AsyncDisposable {
     if (left > 0) await new Promise((resolve) => setTimeout(resolve, left));
   }
 
-  #makeClient(purpose: string): Client {
-    const onRetry = (wait: number) => this.#retryAt = Math.max(this.#retryAt, Date.now() + wait);
-    return makeClient(this.#url, purpose, onRetry);
+  #noteRetry(wait: number): void {
+    this.#retryAt = Math.max(this.#retryAt, Date.now() + wait);
   }
 }
 
 /** Redis stream of the entries of a list that are being worked on. */
-function working(list: LocalList): string {
+export function working(list: LocalList): string {
   return `${list}.working`;
 }
 

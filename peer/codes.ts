@@ -4,6 +4,8 @@ import { RmbError } from "@rmb/protocol";
 export const ErrorCode = {
   /** Of relays and services, and when a request can't be handed to the local side. */
   none: 0,
+  /** Only counted: there is nobody to tell. */
+  undecodable: 101,
   expired: 102,
   unknownTwin: 103,
   badSignature: 104,

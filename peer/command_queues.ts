@@ -116,4 +116,9 @@ export class CommandQueues {
     queue.catch(() => this.#queues.delete(command));
     return await queue;
   }
+
+  /** Names of the commands that were asked for last. */
+  latest(most: number): string[] {
+    return this.#queues.keys().take(most).toArray();
+  }
 }

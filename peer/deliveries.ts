@@ -8,6 +8,9 @@ import { formatRemoteRequest, isReserved, type RemoteRequest } from "./local.ts"
 /** Bytes of the digest that a request is known by. */
 const KNOWN_BYTES = 16;
 
+/** Longest name of a command that is shown; who asks chooses it. */
+const MAX_SHOWN_NAME = 100;
+
 /** Pushes requests of other twins to the lists of their commands. */
 export class Deliveries {
   readonly #bus: Bus;
@@ -38,6 +41,11 @@ export class Deliveries {
     done.catch(() => {});
     if (isTight) await done; // It may take two attempts.
     return [done];
+  }
+
+  /** Names of the commands that were asked for last, without very long ones. */
+  commands(most: number): string[] {
+    return this.#queues.latest(most).filter((name) => name.length <= MAX_SHOWN_NAME);
   }
 
   async #deliver(queue: CommandQueue, request: RemoteRequest): Promise<void> {

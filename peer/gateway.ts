@@ -13,11 +13,15 @@ import { Identity } from "./identity.ts";
 import { Inbound } from "./inbound.ts";
 import { Outbound } from "./outbound.ts";
 import { Pending } from "./pending.ts";
-import { type Plugin, rmbPlugin } from "./plugin.ts";
+import { PeerMetrics } from "./metrics.ts";
+import type { Plugin } from "./plugin.ts";
 import { publish } from "./publish.ts";
 import { checkRelays, Relays } from "./relays.ts";
+import { RmbPlugin } from "./rmb_plugin.ts";
 import { Sender } from "./sender.ts";
 import { directSignatures, type Signatures } from "./signatures.ts";
+import { Status } from "./status.ts";
+import { WatchServer } from "./watch_server.ts";
 
 const logger = getLogger(["rmb", "peer"]);
 
@@ -39,6 +43,18 @@ export interface GatewayOptions {
   readonly update?: boolean;
   /** Commands that the gateway answers beside `rmb.`: it starts and stops them. Default: none. */
   readonly plugins?: readonly Plugin[];
+  /**
+   * Where to serve `/metrics` and `/health`, to anyone who can connect there; port 0 for a free one.
+   * Default: nowhere.
+   */
+  readonly metricsListen?: { readonly hostname: string; readonly port: number } | undefined;
+}
+
+/** What watches a gateway from its start on, also while it waits for Redis. */
+interface Watch {
+  readonly metrics: PeerMetrics;
+  readonly status: Status;
+  readonly server: WatchServer | undefined;
 }
 
 /**
@@ -66,6 +82,7 @@ export class Gateway implements AsyncDisposable {
   /** Id of the twin that it serves. */
   readonly twin: number;
   readonly #bus: Bus;
+  readonly #server: WatchServer | undefined;
   readonly #relays: Relays;
   readonly #inbound: Inbound;
   readonly #outbound: Outbound;
@@ -76,7 +93,7 @@ export class Gateway implements AsyncDisposable {
   readonly #ready = Promise.withResolvers<void>();
   #running: Promise<unknown> = Promise.resolve();
 
-  private constructor(twin: number, bus: Bus, options: GatewayOptions) {
+  private constructor(twin: number, bus: Bus, watch: Watch, options: GatewayOptions) {
     const {
       keypair,
       signatures = directSignatures(keypair),
@@ -88,7 +105,9 @@ export class Gateway implements AsyncDisposable {
     } = options;
     this.twin = twin;
     this.#bus = bus;
-    this.#plugins = [rmbPlugin, ...plugins];
+    const { metrics, status, server } = watch;
+    this.#server = server;
+    this.#plugins = [new RmbPlugin(twin, () => status.json()), ...plugins];
     const { signal } = this.#stop;
     const attempted = Promise.withResolvers<void>();
     signal.addEventListener("abort", () => attempted.resolve());
@@ -99,20 +118,28 @@ export class Gateway implements AsyncDisposable {
       keypair,
       onMessage: (bytes) => this.#inbound.receive(bytes),
     });
-    const sender = new Sender(identity, this.#relays, signal);
+    const sender = new Sender(identity, this.#relays, metrics, signal);
     const deliveries = new Deliveries(bus);
     const host = this.#host = new Host(sender, bus, deliveries);
     this.#outbound = new Outbound(bus, sender, this.#plugins, signal);
-    this.#pending = new Pending(bus, signal);
+    this.#pending = new Pending(bus, metrics, signal);
     this.#inbound = new Inbound({
       bus,
       identity,
       sender,
+      metrics,
       link: this.#relays,
       plugins: this.#plugins,
       host,
       deliveries,
       ready: this.#ready.promise,
+    });
+    status.started({
+      relays: this.#relays,
+      sender,
+      inbound: this.#inbound,
+      deliveries,
+      stop: signal,
     });
     const domains = urls.flatMap((url) => registry.relayDomain(url) ?? []);
     const publication = { id: twin, keypair, encryption, registry, domains, update };
@@ -124,7 +151,8 @@ export class Gateway implements AsyncDisposable {
    * relays and encryption key. It waits for Redis, but neither for relays nor for the registry.
    *
    * @throws {NoTwinError} if the account has no twin.
-   * @throws {RmbError} if the registry can't be asked, or something about the options can't work.
+   * @throws {RmbError} if the registry can't be asked, it can't listen where it is told to, or something
+   * else about the options can't work.
    */
   static async start(options: GatewayOptions): Promise<Gateway> {
     const { keypair, registry } = options;
@@ -145,7 +173,12 @@ export class Gateway implements AsyncDisposable {
       account: keypair.address,
       redis,
     });
-    const gateway = new Gateway(twin, await Bus.connect(options.redis), options);
+    const metrics = new PeerMetrics();
+    const bus = new Bus(options.redis, metrics);
+    const status = new Status(twin, bus, registry, metrics);
+    const server = await serve(options.metricsListen, metrics, status);
+    await bus.connect();
+    const gateway = new Gateway(twin, bus, { metrics, status, server }, options);
     try {
       for (const plugin of gateway.#plugins) await plugin.start?.(gateway.#host);
     } catch (error) {
@@ -171,5 +204,21 @@ export class Gateway implements AsyncDisposable {
     await this.#inbound.finish(); // What arrived until now.
     await this.#outbound.finish();
     await this.#bus[Symbol.asyncDispose]();
+    await this.#server?.[Symbol.asyncDispose]();
   }
+}
+
+/** Serves those who watch a gateway, if it is to. */
+async function serve(
+  listen: GatewayOptions["metricsListen"],
+  metrics: PeerMetrics,
+  status: Status,
+): Promise<WatchServer | undefined> {
+  if (listen === undefined) return undefined;
+  const server = await WatchServer.listen(listen.hostname, listen.port, {
+    "/metrics": () => metrics.scrape(),
+    "/health": () => status.health(),
+  });
+  logger.info("metrics are at http://{address}/metrics", { address: server.address });
+  return server;
 }

@@ -6,13 +6,14 @@ import {
   formatSession,
   type Session,
 } from "@rmb/protocol";
-import { type Bus, ReplyListError } from "./bus.ts";
+import { type Bus, ReplyListError, type SentRequest } from "./bus.ts";
 import { CodedError, ErrorCode } from "./codes.ts";
 import type { Deliveries } from "./deliveries.ts";
 import type { Host } from "./host.ts";
 import { type Identity, isOfRelay, lifeOf } from "./identity.ts";
 import { Lanes } from "./lanes.ts";
 import { formatRemoteResponse } from "./local.ts";
+import type { PeerMetrics } from "./metrics.ts";
 import { findPlugin, type Plugin } from "./plugin.ts";
 import { RedisLostError } from "./redis/pipeline.ts";
 import type { RelayLink, Sender } from "./sender.ts";
@@ -30,6 +31,7 @@ export interface InboundOptions {
   readonly bus: Bus;
   readonly identity: Identity;
   readonly sender: Sender;
+  readonly metrics: PeerMetrics;
   readonly link: RelayLink;
   readonly plugins: readonly Plugin[];
   readonly host: Host;
@@ -56,12 +58,15 @@ export class Inbound {
 
   /** Takes an envelope as it arrived; those of one sender and command are handled in order. */
   receive(bytes: Uint8Array): void {
+    const { metrics } = this.#options;
     let envelope: Envelope;
     try {
       envelope = decodeEnvelope(bytes);
     } catch (error) {
+      metrics.countRefused(ErrorCode.undecodable);
       return logger.warn("a message is refused: {error}", { error: (error as Error).message });
     }
+    metrics.count(metrics.received, envelope.message.case);
     const opened = this.#options.identity.open(envelope); // Several at once.
     opened.catch(() => {});
     const { source, message } = envelope;
@@ -80,6 +85,11 @@ export class Inbound {
     this.#underWay.add(handled);
     this.#waitingBytes += bytes.length;
     this.#regulate();
+  }
+
+  /** Messages that are being handled. */
+  get inHand(): number {
+    return this.#underWay.size;
   }
 
   /** Waits until all that arrived is handled. */
@@ -142,7 +152,7 @@ export class Inbound {
   }
 
   async #response(envelope: Envelope): Promise<void> {
-    const { bus, host } = this.#options;
+    const { bus, host, metrics } = this.#options;
     const { message, uid } = envelope;
     const source = isOfRelay(envelope) ? undefined : sourceOf(envelope);
     const error = message.case === "error"
@@ -164,7 +174,10 @@ export class Inbound {
       });
       pushed = await bus.answer(request, [{ twin: source?.twin, answer }], false);
     }
-    if (pushed > 0) return;
+    if (pushed > 0) {
+      if (source !== undefined) metrics.roundTrips.observe(ageOf(request!));
+      return;
+    }
     logger.debug("{kind} {uid} from {source} answers nothing that waits", {
       kind: message.case,
       uid,
@@ -178,6 +191,7 @@ export class Inbound {
     const { code, message: reason } = error instanceof CodedError
       ? error
       : { code: ErrorCode.none, message: "request can't be handed over now" };
+    this.#options.metrics.countRefused(code);
     logger.warn("{kind} {uid} from {source} is refused: {error}", {
       kind: message.case ?? "a message without content",
       uid,
@@ -216,6 +230,11 @@ export class Inbound {
 
 function sourceOf({ source }: Envelope): Session {
   return source ?? { twin: 0 };
+}
+
+/** Seconds since a request was taken: the id of its entry begins with Redis's milliseconds. */
+function ageOf({ entry }: SentRequest): number {
+  return Math.max(0, Date.now() - Number.parseInt(entry)) / 1000;
 }
 
 /** A number that JSON readers of all languages read as it is. */

@@ -5,7 +5,7 @@ import {
   parseRelayUrl,
   SecretError,
 } from "@rmb/protocol";
-import { parsed, readOptions, shown } from "@rmb/protocol/program";
+import { parsed, parseListen, readOptions, shown } from "@rmb/protocol/program";
 import {
   registryEnvironment,
   type RegistryPlace,
@@ -86,6 +86,12 @@ const parser = object({
       description: message`Folder for files of other twins; without it no files are sent or taken.`,
     }),
   ),
+  metricsListen: optional(
+    option("--metrics-listen", parsed("ADDRESS", parseListen("127.0.0.1:9464"), parseListen), {
+      description:
+        message`Address and port for /metrics and /health, which anyone who can connect there may read; such as 127.0.0.1:9464. Default: none.`,
+    }),
+  ),
   noUpdate: option("--no-update", {
     description: message`Do not publish the twin's relay and encryption key; warn if they differ.`,
   }),
@@ -126,6 +132,7 @@ export function parseOptions(args: readonly string[]) {
       ...registryEnvironment,
       { name: "relay", several: true },
       { name: "uploads", short: "-u" },
+      { name: "metrics-listen" },
       { name: "no-update", flag: true },
       { name: "debug", short: "-d", flag: true },
     ],

@@ -118,10 +118,10 @@ Deno.test("parseOptions() reads every option, from the environment too", async (
   const args = ["--mnemonic", MNEMONIC, "--key-type", "ed25519", "--redis", "redis://:pw@h:1/2"];
   args.push("--twins", "t", "--relay", "wss://relay.example", "--relay", "wss://b.example");
   args.push("--no-update", "--debug");
-  args.push("--uploads", "files");
+  args.push("--uploads", "files", "--metrics-listen", "127.0.0.1:9464");
   const short = ["-m", MNEMONIC, "-k", "ed25519", "-r", "redis://:pw@h:1/2"];
   short.push("--twins=t", "--relay=wss://relay.example", "--relay=wss://b.example");
-  short.push("--no-update", "-d", "-u", "files");
+  short.push("--no-update", "-d", "-u", "files", "--metrics-listen=127.0.0.1:9464");
   const env = {
     RMB_PEER_MNEMONIC: MNEMONIC,
     RMB_PEER_KEY_TYPE: "ed25519",
@@ -129,6 +129,7 @@ Deno.test("parseOptions() reads every option, from the environment too", async (
     RMB_PEER_TWINS: "t",
     RMB_PEER_RELAY: "wss://relay.example wss://b.example",
     RMB_PEER_UPLOADS: "files",
+    RMB_PEER_METRICS_LISTEN: "127.0.0.1:9464",
     RMB_PEER_NO_UPDATE: "1",
     RMB_PEER_DEBUG: "true",
   };
@@ -139,6 +140,7 @@ Deno.test("parseOptions() reads every option, from the environment too", async (
       registry: { twins: "t" },
       relays: ["wss://relay.example", "wss://b.example"],
       uploads: "files",
+      metricsListen: { hostname: "127.0.0.1", port: 9464 },
       noUpdate: true,
       verbosity: 1,
       ...keysOf(MNEMONIC, "ed25519"),

@@ -3,6 +3,7 @@ import { unixNow } from "@rmb/protocol";
 import { type Bus, ReplyListError } from "./bus.ts";
 import { ErrorCode } from "./codes.ts";
 import { formatOwnError } from "./local.ts";
+import type { PeerMetrics } from "./metrics.ts";
 
 const logger = getLogger(["rmb", "peer", "pending"]);
 
@@ -14,12 +15,14 @@ const GRACE = 2;
 /** Answers local programs whose requests were not answered in time. */
 export class Pending {
   readonly #bus: Bus;
+  readonly #metrics: PeerMetrics;
   readonly #stop: AbortSignal;
   #isShared = false;
 
   /** Makes one, which does nothing before {@linkcode Pending.run}. */
-  constructor(bus: Bus, stop: AbortSignal) {
+  constructor(bus: Bus, metrics: PeerMetrics, stop: AbortSignal) {
     this.#bus = bus;
+    this.#metrics = metrics;
     this.#stop = stop;
   }
 
@@ -54,7 +57,7 @@ export class Pending {
           }),
         }));
         try {
-          await this.#bus.answer(request, answers, true);
+          this.#metrics.timeouts += await this.#bus.answer(request, answers, true);
         } catch (error) {
           if (!(error instanceof ReplyListError)) throw error;
           logger.warn("{uid} was not answered, and that can't be said: {error}", {

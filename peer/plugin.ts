@@ -1,6 +1,5 @@
 import type { Session } from "@rmb/protocol";
 import { CodedError } from "./codes.ts";
-import manifest from "./deno.json" with { type: "json" };
 import type { LocalError, LocalRequest } from "./local.ts";
 
 /** What a plugin answers, or is answered: a result, of which the schema says what it is. */
@@ -119,13 +118,3 @@ export function findPlugin(
   const plugin = plugins.find(({ name }) => name === command.slice(0, dot));
   return plugin && [plugin, command.slice(dot + 1)];
 }
-
-/** `rmb.version`: which version of the gateway this is. */
-export const rmbPlugin: Plugin = {
-  name: "rmb",
-  answer(command) {
-    if (command !== "version") return undefined;
-    const payload = new TextEncoder().encode(JSON.stringify(manifest.version));
-    return { payload, schema: "application/json" };
-  },
-};

@@ -19,6 +19,8 @@ export const MAX_RELAYS = 4;
 const HEAL_TIME = 2000;
 /** Waits between attempts to connect, in milliseconds: requests don't live long. */
 const RETRY = [500, 5000] as const;
+/** Most reasons logged of one outage, each once: attempts go on for as long as it takes. */
+const MAX_TOLD = 5;
 /** How often it is asked meanwhile, in milliseconds. */
 const HEAL_INTERVAL = 500;
 
@@ -62,8 +64,12 @@ interface Relay {
   healthySince: number | undefined;
   /** Whether it was healthy, and then not. */
   hasFailed: boolean;
+  /** Whether it is connected but does not answer as it did. */
+  isSilent: boolean;
   /** Why it is not connected; undefined while it is. */
   reason: string | undefined;
+  /** The reasons of this outage that were logged. */
+  readonly told: Set<string>;
 }
 
 /**
@@ -91,7 +97,9 @@ export class Relays implements AsyncDisposable {
         url,
         healthySince: undefined,
         hasFailed: false,
+        isSilent: false,
         reason: "not connected yet",
+        told: new Set(),
         connection: new RelayConnection({
           ...options,
           url,
@@ -120,7 +128,7 @@ export class Relays implements AsyncDisposable {
     if (this.#closed) {
       return Promise.reject(new NotSentError("Cannot send: the relay connection is closed"));
     }
-    const message = new OutgoingMessage(bytes, timeout, () => this.#explain());
+    const message = new OutgoingMessage(bytes, timeout, () => this.explain());
     this.#preferred.connection.add(message);
     return message.confirmed;
   }
@@ -148,6 +156,15 @@ export class Relays implements AsyncDisposable {
     });
   }
 
+  /** Why messages are not confirmed: how each relay is, by its host. */
+  explain(): string {
+    return this.#relays.map(({ connection, url, reason }) => {
+      const { host } = new URL(url);
+      if (!connection.connected) return `${host} was not connected in time (${reason})`;
+      return `${host} did not ${connection.healthy ? "confirm it in time" : "answer"}`;
+    }).join("; ");
+  }
+
   /**
    * Closes the connections for good: waits up to 2 s for what was sent to be confirmed, and up to 2 s
    * for what the relays sent before. What was not confirmed is refused with a {@linkcode NotSentError}.
@@ -170,7 +187,9 @@ export class Relays implements AsyncDisposable {
       return logger.info("relay {url} is connected", { url });
     }
     const { reason, retryIn } = state;
-    if (reason !== relay.reason) {
+    if (relay.reason === undefined) relay.told.clear();
+    if (!relay.told.has(reason) && relay.told.size < MAX_TOLD) {
+      relay.told.add(reason);
       logger.warn("relay {url} is not connected: {reason}; next attempt in {retryIn} ms", {
         url,
         reason,
@@ -184,8 +203,9 @@ export class Relays implements AsyncDisposable {
     const { url, connection } = relay;
     relay.healthySince = healthy ? performance.now() : undefined;
     if (!healthy) relay.hasFailed = true;
-    if (healthy) logger.info("relay {url} answers", { url });
-    else if (connection.connected) logger.warn("relay {url} does not answer", { url });
+    if (healthy && relay.isSilent) logger.info("relay {url} answers again", { url });
+    relay.isSilent = !healthy && connection.connected;
+    if (relay.isSilent) logger.warn("relay {url} does not answer", { url });
     this.#choose();
   }
 
@@ -219,15 +239,6 @@ export class Relays implements AsyncDisposable {
       for (const { connection } of this.#relays.slice(0, count)) connection.ping();
       this.#choose();
     }, HEAL_INTERVAL);
-  }
-
-  /** Why a message was not confirmed in time. */
-  #explain(): string {
-    return this.#relays.map(({ connection, url, reason }) => {
-      const { host } = new URL(url);
-      if (!connection.connected) return `${host} was not connected in time (${reason})`;
-      return `${host} did not ${connection.healthy ? "confirm it in time" : "answer"}`;
-    }).join("; ");
   }
 }
 

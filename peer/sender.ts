@@ -2,6 +2,7 @@ import { type EnvelopeInit, formatSession, type Session } from "@rmb/protocol";
 import { CodedError, ErrorCode } from "./codes.ts";
 import type { Identity } from "./identity.ts";
 import { Lanes } from "./lanes.ts";
+import type { PeerMetrics } from "./metrics.ts";
 
 /** Messages, and bytes of them, on their way to a relay; above, no more are taken from local lists. */
 const MAX_WAITING = 10_000;
@@ -21,6 +22,7 @@ export interface RelayLink {
 export class Sender {
   readonly #identity: Identity;
   readonly #link: RelayLink;
+  readonly #metrics: PeerMetrics;
   readonly #stop: AbortSignal;
   readonly #lanes = new Lanes();
   #waiting = 0;
@@ -28,11 +30,17 @@ export class Sender {
   #onRoom: (() => void)[] = [];
 
   /** Makes one. When told to stop, nobody waits for room any more. */
-  constructor(identity: Identity, link: RelayLink, stop: AbortSignal) {
+  constructor(identity: Identity, link: RelayLink, metrics: PeerMetrics, stop: AbortSignal) {
     this.#identity = identity;
     this.#link = link;
+    this.#metrics = metrics;
     this.#stop = stop;
     stop.addEventListener("abort", () => this.#wake());
+  }
+
+  /** Messages on their way to a relay. */
+  get waiting(): number {
+    return this.#waiting;
   }
 
   /** Whether so many messages wait that no more should be sent now. */
@@ -67,6 +75,7 @@ export class Sender {
         return [sent]; // The next one needs not wait for it.
       });
       await sent;
+      this.#metrics.count(this.#metrics.sent, fields.message?.case);
     } catch (cause) {
       if (cause instanceof CodedError) throw cause;
       throw new CodedError(ErrorCode.other, (cause as Error).message, { cause });

@@ -168,6 +168,7 @@ export class FileRegistry implements TwinRegistry {
       const twins = parseTwins(await readTwins(this.#path), this.#path);
       // Updated meanwhile: this may be older, and the update's own event will have it read again.
       if (version === this.#version) this.#take(twins);
+      if (this.#complaint !== "") logger.info("{path} can be read again", { path: this.#path });
       this.#complaint = "";
     } catch (error) {
       const complaint = describe(error);

@@ -8,6 +8,7 @@ import { configure, getTextFormatter, type LogLevel, type LogRecord } from "@log
 import { type Message, message, optionName, optionNames, text } from "@optique/core/message";
 import type { Parser } from "@optique/core/parser";
 import { run } from "@optique/run";
+import { FormatError } from "./errors.ts";
 
 /** A program's command line. */
 export interface CommandLine {
@@ -136,6 +137,30 @@ export function shown(
   value: unknown,
 ): { readonly message: readonly { readonly type: "text"; readonly text: string }[] } {
   return { message: [{ type: "text", text: String(value) }] };
+}
+
+/** Where to listen. */
+export interface ListenAddress {
+  /** A name or an address. */
+  readonly hostname: string;
+  /** 0 for a free one. */
+  readonly port: number;
+  /** As it was written. */
+  toString(): string;
+}
+
+/**
+ * Reads where to listen: `host:port`, or `:port` for all addresses.
+ *
+ * @throws {FormatError} if it is neither.
+ */
+export function parseListen(text: string): ListenAddress {
+  const match = /^(?:\[([^\]]+)\]|([^:]*)):(\d{1,5})$/.exec(text);
+  const port = Number(match?.[3]);
+  if (match === null || port > 65535) {
+    throw new FormatError(`Cannot listen on "${text}": expected host:port, IPv6 in brackets`);
+  }
+  return { hostname: match[1] ?? (match[2] || "::"), port, toString: () => text };
 }
 
 /** An option that can come from the environment. */

@@ -1,13 +1,12 @@
-import { Counter, Gauge, Histogram, Registry } from "prom-client";
-import process from "node:process";
+import { Metrics } from "@rmb/protocol/metrics";
+import { Counter, Histogram } from "prom-client";
 import type { ConnectedSession } from "./connected_session.ts";
-import type { Answer } from "./server.ts";
 
 /** Why a session ended, as the reference's metric has it. */
 export type SessionEnd = "closed" | "back_pressure_timeout" | "cancelled";
 
 /** What a relay counts, under the reference's names so that dashboards keep working. */
-export class RelayMetrics {
+export class RelayMetrics extends Metrics {
   /** Messages taken for delivery here, and their bytes. */
   received = 0;
   receivedBytes = 0;
@@ -26,11 +25,10 @@ export class RelayMetrics {
   readonly evictions: Counter<"reason">;
   /** Seconds from handing a message to a socket until the kernel had it; one in 64 is measured. */
   readonly delivery: Histogram;
-  /** Where others can add theirs. */
-  readonly registry = new Registry();
 
   /** Makes them, all at 0. */
   constructor() {
+    super();
     const registers = [this.registry];
     // The hot path counts in plain numbers; they are copied when someone looks.
     const counter = this.counter.bind(this);
@@ -40,10 +38,6 @@ export class RelayMetrics {
     counter("relay_message_tx_bytes", "Bytes of them", () => this.sentBytes);
     counter("relay_messages_refused_total", "Messages refused", () => this.refused);
     counter("relay_store_errors_total", "Failures of the mailbox", () => this.storeErrors);
-    counter("process_cpu_seconds_total", "CPU time, user and system", () => {
-      const { user, system } = process.cpuUsage();
-      return (user + system) / 1e6;
-    });
     this.evictions = new Counter({
       name: "relay_session_evictions_total",
       help: "Sessions ended, by reason",
@@ -57,19 +51,15 @@ export class RelayMetrics {
       buckets: [0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 30],
       registers,
     });
-    const { sessions } = this;
-    new Gauge({
-      name: "relay_worker_connections",
-      help: "Sessions connected",
-      labelNames: ["worker"],
-      registers,
-      collect() {
-        this.set({ worker: "0" }, sessions.size);
-      },
-    });
+    this.gauges(
+      "relay_worker_connections",
+      "Sessions connected",
+      "worker",
+      () => ({ 0: this.sessions.size }),
+    );
     this.gauge("relay_sessions_held_back", "Sessions that read too slowly", () => {
       let heldBack = 0;
-      for (const session of sessions) if (session.heldBack) heldBack++;
+      for (const session of this.sessions) if (session.heldBack) heldBack++;
       return heldBack;
     });
     this.gauge(
@@ -77,41 +67,5 @@ export class RelayMetrics {
       "Bytes handed to sessions that the kernel has not taken",
       () => this.unsentBytes,
     );
-    this.gauge("process_resident_memory_bytes", "Resident memory", () => Deno.memoryUsage().rss);
-    new Gauge({
-      name: "process_start_time_seconds",
-      help: "Unix time of the start",
-      registers,
-    }).set(performance.timeOrigin / 1000);
-  }
-
-  /** Adds one that is counted elsewhere, in a plain number that is asked for when someone looks. */
-  counter(name: string, help: string, value: () => number): void {
-    new Counter({
-      name,
-      help,
-      registers: [this.registry],
-      collect() {
-        this.reset();
-        this.inc(value());
-      },
-    });
-  }
-
-  /** Adds one whose value is asked for when someone looks. */
-  gauge(name: string, help: string, value: () => number | Promise<number>): void {
-    new Gauge({
-      name,
-      help,
-      registers: [this.registry],
-      async collect() {
-        this.set(await value());
-      },
-    });
-  }
-
-  /** All of them in Prometheus' text format. */
-  async scrape(): Promise<Answer> {
-    return { status: 200, body: await this.registry.metrics(), type: this.registry.contentType };
   }
 }

@@ -1,5 +1,5 @@
 import { FormatError } from "@rmb/protocol";
-import { parsed, readOptions, shown } from "@rmb/protocol/program";
+import { parsed, parseListen, readOptions, shown } from "@rmb/protocol/program";
 import {
   CATCH_UP_THRESHOLD,
   registryEnvironment,
@@ -15,23 +15,6 @@ import { argument, flag, option } from "@optique/core/primitives";
 import { choice, integer, string } from "@optique/core/valueparser";
 import manifest from "./deno.json" with { type: "json" };
 import { MAX_MESSAGE } from "./relay.ts";
-
-/** Where to listen. */
-interface ListenAddress {
-  readonly hostname: string;
-  readonly port: number;
-  /** As it was written. */
-  toString(): string;
-}
-
-function parseListen(text: string): ListenAddress {
-  const match = /^(?:\[([^\]]+)\]|([^:]*)):(\d{1,5})$/.exec(text);
-  const port = Number(match?.[3]);
-  if (match === null || port > 65535) {
-    throw new FormatError(`Cannot listen on "${text}": expected host:port, IPv6 in brackets`);
-  }
-  return { hostname: match[1] ?? (match[2] || "::"), port, toString: () => text };
-}
 
 function checkDomain(text: string): string {
   const match = /^(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::(\d{1,5}))?$/i.exec(text);

@@ -1,9 +1,9 @@
 import { getLogger } from "@logtape/logtape";
 import type { Session, TwinRegistry } from "@rmb/protocol";
+import { addChainMetrics, followsChain } from "@rmb/protocol/metrics";
 import type { IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
 import { admit } from "./admission.ts";
-import { addChainMetrics, followsChain } from "./chain_metrics.ts";
 import { Federation } from "./federation/federation.ts";
 import { Inbound } from "./federation/inbound.ts";
 import { FederationMetrics } from "./federation/metrics.ts";

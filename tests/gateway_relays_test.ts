@@ -1,7 +1,8 @@
 /** Gateways with two relays, one of which fails, or both: each request is answered once all the same. */
 import assert from "node:assert/strict";
 import { until } from "./fixtures/deadline.ts";
-import { GatewayNetwork } from "./fixtures/gateway_network.ts";
+import { GatewayNetwork, statusOf } from "./fixtures/gateway_network.ts";
+import type { Json } from "./fixtures/local_program.ts";
 import type { TestRelay } from "./fixtures/network.ts";
 import type { Program } from "./fixtures/program.ts";
 import { assertAllAnswered, Traffic } from "./fixtures/traffic.ts";
@@ -22,8 +23,13 @@ async function start(exp: number) {
   const { alice, bob } = network;
   const traffic = await Traffic.start(alice.redis.url, bob.redis.url, { exp, twin: bob.twin.id });
   const programs = [alice.program, bob.program];
-  const answers = new RegExp(`relay ${network.relay.url} answers`);
-  await Promise.all(programs.map((program) => program.line(answers)));
+  for (const gateway of [alice, bob]) {
+    const areUsed = async () => {
+      const { relays } = await statusOf(gateway);
+      return relays[0].preferred && relays.every(({ healthy }: Json) => healthy);
+    };
+    await until(areUsed, "both relays to answer");
+  }
   /** Waits until a line of each gateway that it has not written yet, and says how long that took. */
   const lines = (pattern: RegExp) => {
     const from = programs.map(({ lines }) => lines.length);

@@ -9,6 +9,26 @@ const SILENCE = 10_000;
 /** Longest wait between attempts to connect, in milliseconds. */
 const MAX_RETRY = 2000;
 
+/** Says when Redis is lost, and when it is back: once, however many connections notice. */
+export class Reachability {
+  readonly #lost = new Set<object>();
+
+  /** A connection can't be made, or was lost. */
+  lost(connection: object, error: Error): void {
+    if (this.#lost.size === 0) {
+      logger.error("Redis is not reachable: {error}", {
+        error: error.message || error.constructor.name,
+      });
+    }
+    this.#lost.add(connection);
+  }
+
+  /** A connection is made. */
+  back(connection: object): void {
+    if (this.#lost.delete(connection) && this.#lost.size === 0) logger.info("Redis is back");
+  }
+}
+
 /** A connection to Redis. */
 export type Client = ReturnType<typeof makeClient>;
 
@@ -19,11 +39,14 @@ export type Argument = string | Uint8Array;
  * Makes a connection that, once told to connect, connects again by itself. Commands are refused while
  * it is not connected, and those under way fail when it is lost: they may have been done.
  *
- * @param purpose What it is for, for log lines.
+ * @param reachability Is told when it is lost and back.
  * @param onRetry Called with the milliseconds that it waits before it connects again.
  */
-export function makeClient(url: string, purpose: string, onRetry: (wait: number) => void) {
-  let down = false;
+export function makeClient(
+  url: string,
+  reachability: Reachability,
+  onRetry: (wait: number) => void,
+) {
   const client = createClient({
     url,
     commandOptions: { typeMapping: { [RESP_TYPES.BLOB_STRING]: Buffer } },
@@ -40,19 +63,8 @@ export function makeClient(url: string, purpose: string, onRetry: (wait: number)
       },
     },
   });
-  client.on("error", (error: Error) => {
-    if (!down) {
-      logger.error("Redis is not reachable ({purpose}): {error}", {
-        purpose,
-        error: error.message || error.constructor.name,
-      });
-    }
-    down = true;
-  });
-  client.on("ready", () => {
-    if (down) logger.info("Redis is back ({purpose})", { purpose });
-    down = false;
-  });
+  client.on("error", (error: Error) => reachability.lost(client, error));
+  client.on("ready", () => reachability.back(client));
   return client;
 }
 

@@ -127,13 +127,17 @@ export class Nodes implements AsyncDisposable {
       // One that held for a while was a good one. A shorter one may be lost again at once.
       if (performance.now() - since > longest) wait = 0;
       let failure = `${link.node.url}: ${message}`;
+      let told = "";
       do {
         if (this.#closed) return;
         const retryIn = Math.round(wait * (0.5 + Math.random() / 2));
-        logger.warn("the chain is not connected: {failure}; next attempt in {retryIn} ms", {
-          failure,
-          retryIn,
-        });
+        if (failure !== told) {
+          logger.warn("the chain is not connected: {failure}; next attempt in {retryIn} ms", {
+            failure,
+            retryIn,
+          });
+        }
+        told = failure;
         if (retryIn > 0) {
           this.#failure = failure;
           this.#settle();

@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
-import { addChainMetrics, followsChain } from "./chain_metrics.ts";
-import { RelayMetrics } from "./metrics.ts";
+import { addChainMetrics, followsChain, Metrics } from "./metrics.ts";
 
 Deno.test("addChainMetrics() tells what the registry counts, under the reference's names", async () => {
   const statistics = {
@@ -15,7 +14,7 @@ Deno.test("addChainMetrics() tells what the registry counts, under the reference
     twinsStored: 8,
     twinsUpdated: 9,
   };
-  const metrics = new RelayMetrics();
+  const metrics = new Metrics();
   addChainMetrics(metrics, { statistics: () => statistics });
   const samples = async () =>
     (await metrics.registry.metrics()).split("\n")

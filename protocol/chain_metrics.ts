@@ -1,9 +1,8 @@
-import type { TfchainRegistry } from "@rmb/protocol/tfchain";
-import { Counter } from "prom-client";
-import type { RelayMetrics } from "./metrics.ts";
+import type { Metrics } from "./metrics.ts";
+import type { TfchainRegistry } from "./tfchain/mod.ts";
 
 /** A registry that follows the chain. */
-type ChainRegistry = Pick<TfchainRegistry, "statistics">;
+export type ChainRegistry = Pick<TfchainRegistry, "statistics">;
 
 /** Whether a registry follows the chain. Only its type is known here: it may not be loaded at all. */
 export function followsChain(registry: object): registry is ChainRegistry {
@@ -11,7 +10,7 @@ export function followsChain(registry: object): registry is ChainRegistry {
 }
 
 /** Adds what is counted of a registry that follows the chain, under the reference's names. */
-export function addChainMetrics(metrics: RelayMetrics, registry: ChainRegistry): void {
+export function addChainMetrics(metrics: Metrics, registry: ChainRegistry): void {
   const now = () => registry.statistics();
   metrics.counter(
     "rmb_cache_misses_total",
@@ -34,18 +33,15 @@ export function addChainMetrics(metrics: RelayMetrics, registry: ChainRegistry):
     "Rounds of attempts to connect to a node again",
     () => now().reconnectCycles,
   );
-  new Counter({
-    name: "events_listener_errors_total",
-    help: "Events that could not be decoded, or not brought into the cache",
-    labelNames: ["stage"],
-    registers: [metrics.registry],
-    collect() {
+  metrics.counters(
+    "events_listener_errors_total",
+    "Events that could not be decoded, or not brought into the cache",
+    "stage",
+    () => {
       const { decodeErrors, cacheErrors } = now();
-      this.reset();
-      this.inc({ stage: "decode" }, decodeErrors);
-      this.inc({ stage: "cache_set" }, cacheErrors);
+      return { decode: decodeErrors, cache_set: cacheErrors };
     },
-  });
+  );
   metrics.gauge(
     "events_listener_last_processed_block_number",
     "The last block whose events were read",
