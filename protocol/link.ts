@@ -47,7 +47,6 @@ export class Link {
   #confirmed = 0;
   #ping: Ping | undefined;
   #pinged = -Infinity;
-  #count = 0;
   #rate = ASSUMED_RATE;
   #answered = false;
   #roundTrip: number | undefined;
@@ -156,7 +155,7 @@ export class Link {
 
   #sendPing(): void {
     const at = this.#pinged = performance.now();
-    const uid = `ping ${++this.#count}`;
+    const uid = crypto.randomUUID(); // Other twins can send pongs too: none must guess it.
     const unconfirmed = this.#handed - this.#confirmed;
     this.#ping = { uid, at, behind: this.#handed, unconfirmed };
     const bytes = encodeEnvelope(createEnvelope({
