@@ -308,14 +308,8 @@ export class Bus implements AsyncDisposable {
 
   /** Says that this gateway uses this Redis, and whether another one has said so since the last time. */
   async claim(): Promise<boolean> {
-    const before = await this.#pipeline.send<Uint8Array | null>(
-      "SET",
-      OWNER,
-      this.#name,
-      "GET",
-      "EX",
-      `${OWNER_TIME}`,
-    );
+    const args = [this.#name, `${OWNER_TIME}`];
+    const before = await this.#pipeline.run<Uint8Array | null>(scripts.CLAIM, [OWNER], args);
     return before !== null && textOf(before) !== this.#name;
   }
 
