@@ -254,6 +254,10 @@ Deno.test("gateways stand what another twin sends", async (t) => {
     assert.equal((await session.nextEnvelope()).uid, uid);
     await bob.program.line(/request x\\u000a2000-.*forged\\u001b\[2J from 30 is refused/);
     assert.ok(!bob.program.lines.some((line) => line.startsWith("2000-01-01")));
+    const long = "long".repeat(100_000);
+    session.send(await signedByCarol({ ...request("test.echo"), uid: long, expiration: 0n }));
+    assert.equal((await session.nextEnvelope()).uid, long);
+    assert.ok((await bob.program.line(/request longlong.*… from 30 is refused/)).length < 2000);
   });
 
   await t.step("envelopes of every kind, and numbers as large as they get", async () => {
