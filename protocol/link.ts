@@ -110,6 +110,11 @@ export class Link {
     if (this.#ping === undefined) this.#sendPing();
   }
 
+  /** Pings although no pong is read: relays end a connection that shows no sign of life. */
+  keepAlive(): void {
+    this.#sendPing();
+  }
+
   /** Hears a message; returns whether it is no pong, and so for others. */
   hear(bytes: Uint8Array): boolean {
     this.#silent = this.#stuck = 0;
