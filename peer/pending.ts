@@ -3,6 +3,7 @@ import { unixNow } from "@rmb/protocol";
 import { type Bus, ReplyListError } from "./bus.ts";
 import { ErrorCode } from "./codes.ts";
 import { formatOwnError } from "./local.ts";
+import { unlessAborted } from "./unless_aborted.ts";
 
 const logger = getLogger(["rmb", "peer", "pending"]);
 
@@ -31,7 +32,7 @@ export class Pending {
           logger.error("requests can't be timed out: {error}", { error: String(error) });
         }
       });
-      await this.#unlessStopped(looked); // It may wait for Redis.
+      await unlessAborted(looked, this.#stop); // It may wait for Redis.
       await this.#pause();
     }
   }
@@ -70,15 +71,6 @@ export class Pending {
   #pause(): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
     const timer = setTimeout(resolve, LOOK_INTERVAL);
-    return this.#unlessStopped(promise).finally(() => clearTimeout(timer));
-  }
-
-  async #unlessStopped(done: Promise<void>): Promise<void> {
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const stop = () => resolve();
-    this.#stop.addEventListener("abort", stop);
-    if (this.#stop.aborted) stop();
-    await Promise.race([done, promise]);
-    this.#stop.removeEventListener("abort", stop);
+    return unlessAborted(promise, this.#stop).finally(() => clearTimeout(timer));
   }
 }
