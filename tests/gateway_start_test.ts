@@ -82,7 +82,7 @@ Deno.test("rmb-peer --no-update only warns where the twin publishes something el
   await gateway.line(
     new RegExp(
       `\\[WRN\\].* twin 7 does not publish relay ${relay.domain} and encryption key ${pk}: ` +
-        "others may not reach it, and what it sends is not encrypted",
+        "others may not reach it, and it can't encrypt for them",
     ),
   );
   assert.equal(await Deno.readTextFile(network.twins), before);
