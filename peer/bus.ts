@@ -1,4 +1,5 @@
 import { fromBinary, toBinary } from "@bufbuild/protobuf";
+import { getLogger } from "@logtape/logtape";
 import { RmbError, unixNow } from "@rmb/protocol";
 import { type Backlog, BacklogSchema } from "./gen/peer_pb.ts";
 import {
@@ -12,6 +13,8 @@ import { type Argument, type Client, command, makeClient, Reachability } from ".
 import type { PeerMetrics } from "./metrics.ts";
 import { Pipeline } from "./redis/pipeline.ts";
 import * as scripts from "./redis/scripts.ts";
+
+const logger = getLogger(["rmb", "peer", "bus"]);
 
 /** Most entries taken at once, first and while there are more; bytes from which on no more are. */
 const FIRST_TAKEN = 16;
@@ -256,10 +259,19 @@ export class Bus implements AsyncDisposable {
       [PENDING],
       args,
     );
-    return found.map(([uid, backlog, twins]) => ({
-      ...sentRequest(textOf(uid), backlog),
-      twins: twinsOf(twins),
-    }));
+    return found.flatMap(([uid, backlog, twins]) => {
+      try {
+        return { ...sentRequest(textOf(uid), backlog), twins: twinsOf(twins) };
+      } catch (error) {
+        // Nobody can be told: it must not keep the others from being told.
+        logger.error("the backlog of {uid} can't be read: {error}", {
+          uid: textOf(uid),
+          error: String(error),
+        });
+        this.#pipeline.send("ZREM", PENDING, uid).catch(() => {});
+        return [];
+      }
+    });
   }
 
   /**
@@ -329,14 +341,8 @@ export class Bus implements AsyncDisposable {
 
   /** Says that this gateway uses this Redis, and whether another one has said so since the last time. */
   async claim(): Promise<boolean> {
-    const before = await this.#pipeline.send<Uint8Array | null>(
-      "SET",
-      OWNER,
-      this.#name,
-      "GET",
-      "EX",
-      `${OWNER_TIME}`,
-    );
+    const args = [this.#name, `${OWNER_TIME}`];
+    const before = await this.#pipeline.run<Uint8Array | null>(scripts.CLAIM, [OWNER], args);
     return before !== null && textOf(before) !== this.#name;
   }
 
@@ -372,6 +378,7 @@ function checkReply(reply: number | Uint8Array | null): number {
 
 function sentRequest(uid: string, stored: Uint8Array): SentRequest {
   const { entry, reference, replyTo } = fromBinary(BacklogSchema, stored);
+  if (replyTo === "") throw new RmbError("It says nothing of a reply list");
   return { uid, entry, reference, replyTo };
 }
 

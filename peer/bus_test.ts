@@ -220,6 +220,43 @@ Deno.test("Bus forgets an entry in the same step in which it is answered", async
   assert.equal(await client.xLen(`${LOCAL}.working`), 0);
 });
 
+Deno.test("Bus goes on with what makes room in a Redis that has no memory left", async () => {
+  await using redis = await TestBus.start();
+  const { bus, client } = redis;
+  await client.lPush(LOCAL, ["sent", "refused", "bad"]);
+  await client.configSet("maxmemory", "1");
+  const [bad, refused, sent] = await bus.take(LOCAL);
+  await bus.invalid(LOCAL, [{ id: bad!.id, answer: { replyTo: "replies", text: "bad" } }]);
+  await bus.refuse(refused!, "replies", "no");
+  const backlog = create(BacklogSchema, { uid: sent!.uid, replyTo: "replies", entry: sent!.id });
+  assert.deepEqual(await bus.register(backlog, [7, 9], unixNow()), [7, 9]);
+  const request = (await bus.sentRequest(sent!.uid))!;
+  await bus.answer(request, [{ twin: undefined, answer: "relay" }], false);
+  await bus.answer(request, [{ twin: 9, answer: "last" }], false);
+  assert.equal(await bus.claim(), false);
+  const entry = { known: "a", deadline: unixNow() + 60, request: "a", hasRoom: true };
+  assert.deepEqual(await bus.deliver("x", entry), { outcome: "refused", length: 0 });
+  await client.configSet("maxmemory", "0");
+  assert.deepEqual(await client.lRange("replies", 0, -1), ["last", "relay", "no", "bad"]);
+  assert.equal(await client.xLen(`${LOCAL}.working`), 0);
+  assert.deepEqual(await bus.deliver("x", entry), { outcome: "pushed", length: 1 });
+});
+
+Deno.test("Bus tells of overdue requests although the backlog of another can't be read", async () => {
+  await using redis = await TestBus.start();
+  await using log = await captureLog();
+  const { bus, client } = redis;
+  const garbled = await sent(redis, [7]);
+  const gone = await sent(redis, [7]);
+  const whole = await sent(redis, [7]);
+  await client.set(`msgbus.backlog.${garbled.uid}`, "no backlog");
+  await client.del(`msgbus.backlog.${gone.uid}`);
+  const uids = async () => (await bus.overdue(unixNow() + 100)).map(({ uid }) => uid);
+  assert.deepEqual(await uids(), [whole.uid]);
+  assert.deepEqual(await uids(), [whole.uid]);
+  assert.equal(log.messages.filter((text) => text.includes("can't be read")).length, 2);
+});
+
 Deno.test("Bus delivers a request once, however often it comes", async () => {
   await using redis = await TestBus.start();
   const { bus, client } = redis;

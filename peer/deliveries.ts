@@ -1,5 +1,4 @@
 import { sha256 } from "@noble/hashes/sha2.js";
-import { formatSession } from "@rmb/protocol";
 import type { Bus } from "./bus.ts";
 import { CodedError, ErrorCode } from "./codes.ts";
 import { type CommandQueue, CommandQueues } from "./command_queues.ts";
@@ -7,6 +6,8 @@ import { formatRemoteRequest, isReserved, type RemoteRequest } from "./local.ts"
 
 /** Bytes of the digest that a request is known by. */
 const KNOWN_BYTES = 16;
+/** Longest command taken, in characters: it is a key, in Redis and here, for as long as it is known. */
+const MAX_COMMAND_LENGTH = 1024;
 
 /** Longest name of a command that is shown; who asks chooses it. */
 const MAX_SHOWN_NAME = 100;
@@ -32,6 +33,12 @@ export class Deliveries {
    */
   async begin(request: RemoteRequest): Promise<[done: Promise<void>]> {
     const { command } = request;
+    if (command.length > MAX_COMMAND_LENGTH) {
+      throw new CodedError(
+        ErrorCode.none,
+        `command is longer than ${MAX_COMMAND_LENGTH} characters`,
+      );
+    }
     if (isReserved(command)) {
       throw new CodedError(ErrorCode.none, `command is reserved: ${command}`);
     }
@@ -78,8 +85,11 @@ export class Deliveries {
   }
 }
 
-/** What a request and its copies are known by. */
-function knownBy({ source, uid }: Pick<RemoteRequest, "source" | "uid">): Uint8Array {
-  const text = new TextEncoder().encode(`${formatSession(source)}\n${uid}`);
-  return sha256(text).subarray(0, KNOWN_BYTES);
+/**
+ * What a request and its copies are known by. What a relay can alter under a signature makes no other
+ * request: where the uid ends and the tags begin, and whether an empty connection is there.
+ */
+function knownBy({ source, uid, tags = "" }: RemoteRequest): Uint8Array {
+  const text = `${source.twin}:${source.connection ?? ""}\n${uid}${tags}`;
+  return sha256(new TextEncoder().encode(text)).subarray(0, KNOWN_BYTES);
 }

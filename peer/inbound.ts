@@ -48,6 +48,8 @@ export class Inbound {
   readonly #options: InboundOptions;
   readonly #lanes = new Lanes();
   readonly #underWay = new Set<Promise<void>>();
+  /** Answers on their way to a relay. Nothing waits for them: they are confirmed by what is read. */
+  readonly #answers = new Set<Promise<void>>();
   #waitingBytes = 0;
   #isPaused = false;
 
@@ -92,9 +94,10 @@ export class Inbound {
     return this.#underWay.size;
   }
 
-  /** Waits until all that arrived is handled. */
+  /** Waits until all that arrived is handled, and the answers to it are sent. */
   async finish(): Promise<void> {
     await Promise.all(this.#underWay);
+    await Promise.all(this.#answers);
   }
 
   /** Has relays wait while there is more than enough to do; half of it is done before they go on. */
@@ -144,7 +147,7 @@ export class Inbound {
     });
     if (answer === undefined) throw new CodedError(ErrorCode.none, `no such command: ${command}`);
     if (answer === null) return;
-    await this.#answer(envelope, {
+    this.#answer(envelope, {
       message: { case: "response", value: {} },
       payload: { case: "plain", value: answer.payload },
       schema: answer.schema,
@@ -186,7 +189,7 @@ export class Inbound {
   }
 
   /** Tells what is wrong with an envelope, or what could not be done with it. */
-  async #refuse(envelope: Envelope, error: unknown): Promise<void> {
+  #refuse(envelope: Envelope, error: unknown): void {
     const { message, uid } = envelope;
     const { code, message: reason } = error instanceof CodedError
       ? error
@@ -202,13 +205,13 @@ export class Inbound {
     });
     // Whom Redis was away for too long for waits no more.
     if (message.case !== "request" || error instanceof RedisLostError) return;
-    await this.#answer(envelope, {
+    this.#answer(envelope, {
       message: { case: "error", value: { code, message: reason } },
     });
   }
 
   /** Sends an answer of the gateway's own; that it can't be sent is no one's to know but the log's. */
-  async #answer(request: Envelope, fields: EnvelopeInit): Promise<void> {
+  #answer(request: Envelope, fields: EnvelopeInit): void {
     const { uid, tags } = request;
     const answer: EnvelopeInit = {
       schema: "application/json",
@@ -222,9 +225,10 @@ export class Inbound {
     const sent = sender.isFull
       ? Promise.reject(new Error("too many messages wait"))
       : sender.send(answer, sourceOf(request));
-    await sent.catch((error) =>
-      logger.debug("no answer to {uid}: {error}", { uid, error: error.message })
-    );
+    const done: Promise<void> = sent
+      .catch((error) => logger.debug("no answer to {uid}: {error}", { uid, error: error.message }))
+      .finally(() => this.#answers.delete(done));
+    this.#answers.add(done);
   }
 }
 

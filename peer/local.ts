@@ -6,6 +6,9 @@ import { FormatError, formatSession, MAX_TWIN_ID, parseSession, type Session } f
 import { base64 } from "@scure/base";
 import { anyText, isWholeNumber, type Json, optionalText, parseObject, text } from "./json.ts";
 
+/** Most twins that a request goes to: a reply list keeps no more answers. */
+const MAX_DESTINATIONS = 10_000;
+
 /** Version of this interface: `ver` of every message. */
 const VERSION = 1;
 
@@ -236,7 +239,11 @@ function twins({ dst }: Json): number[] {
     throw new FormatError('"dst" must be a list of twin ids');
   }
   if (dst.length === 0) throw new FormatError('"dst" must name a twin');
-  return [...new Set<number>(dst)];
+  const ids = new Set<number>(dst);
+  if (ids.size > MAX_DESTINATIONS) {
+    throw new FormatError(`"dst" must not name more than ${MAX_DESTINATIONS} twins`);
+  }
+  return [...ids];
 }
 
 function optionalError({ err }: Json): LocalError | undefined {

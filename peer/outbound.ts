@@ -19,6 +19,7 @@ import { findPlugin, type Plugin } from "./plugin.ts";
 import { isOutage } from "./redis/client.ts";
 import { RedisLostError } from "./redis/pipeline.ts";
 import type { Sender } from "./sender.ts";
+import { unlessAborted } from "./unless_aborted.ts";
 
 const logger = getLogger(["rmb", "peer", "outbound"]);
 
@@ -41,7 +42,6 @@ export class Outbound {
   readonly #sender: Sender;
   readonly #plugins: readonly Plugin[];
   readonly #stop: AbortSignal;
-  readonly #stopped = Promise.withResolvers<undefined>();
   /** What was taken and is not done with. */
   readonly #underWay = new Set<Promise<void>>();
 
@@ -51,10 +51,7 @@ export class Outbound {
     this.#sender = sender;
     this.#plugins = plugins;
     this.#stop = stop;
-    stop.addEventListener("abort", () => {
-      this.#stopped.resolve(undefined);
-      bus.stopWaiting();
-    });
+    stop.addEventListener("abort", () => bus.stopWaiting());
   }
 
   /** Works until it is told to stop. Never rejects. */
@@ -300,7 +297,6 @@ export class Outbound {
   }
 
   #unlessStopped<T>(promise: Promise<T>): Promise<T | undefined> {
-    promise.catch(() => {});
-    return Promise.race([promise, this.#stopped.promise]);
+    return unlessAborted(promise, this.#stop);
   }
 }

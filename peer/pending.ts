@@ -4,6 +4,7 @@ import { type Bus, ReplyListError } from "./bus.ts";
 import { ErrorCode } from "./codes.ts";
 import { formatOwnError } from "./local.ts";
 import type { PeerMetrics } from "./metrics.ts";
+import { unlessAborted } from "./unless_aborted.ts";
 
 const logger = getLogger(["rmb", "peer", "pending"]);
 
@@ -34,7 +35,7 @@ export class Pending {
           logger.error("requests can't be timed out: {error}", { error: String(error) });
         }
       });
-      await this.#unlessStopped(looked); // It may wait for Redis.
+      await unlessAborted(looked, this.#stop); // It may wait for Redis.
       await this.#pause();
     }
   }
@@ -73,15 +74,6 @@ export class Pending {
   #pause(): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
     const timer = setTimeout(resolve, LOOK_INTERVAL);
-    return this.#unlessStopped(promise).finally(() => clearTimeout(timer));
-  }
-
-  async #unlessStopped(done: Promise<void>): Promise<void> {
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const stop = () => resolve();
-    this.#stop.addEventListener("abort", stop);
-    if (this.#stop.aborted) stop();
-    await Promise.race([done, promise]);
-    this.#stop.removeEventListener("abort", stop);
+    return unlessAborted(promise, this.#stop).finally(() => clearTimeout(timer));
   }
 }

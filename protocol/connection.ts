@@ -261,7 +261,7 @@ export class RelayConnection implements AsyncDisposable {
         () => this.connected || end({ reason: `no answer from ${host} within ${connect} ms` }),
         connect,
       ),
-      setInterval(() => this.#link?.ping(), ping),
+      setInterval(() => this.#paused ? this.#link?.keepAlive() : this.#link?.ping(), ping),
       setInterval(() => {
         if (this.#link === undefined || this.#paused) return;
         this.#link.tick();

@@ -233,6 +233,19 @@ testEachSocket("pause() stops what arrives, resume() goes on with it", async () 
   await client.close(); // It goes on for that.
 });
 
+testEachSocket("pause() leaves the relay its signs of life", async () => {
+  await using relay = new TestRelay();
+  await using client = new Client(relay.url, { times: { ping: 10 } });
+  const { messages } = await relay.sessions.next();
+  await client.connected();
+  client.connection.pause();
+  for (let pings = 0; pings < 10; pings++) {
+    assert.equal(readRouting(await messages.next() as Uint8Array).kind, "ping");
+  }
+  client.connection.resume();
+  await client.connection.send(envelope("after"));
+});
+
 testEachSocket(
   "send() rejects a message whose time ran out in a socket, and does not send it again",
   async () => {

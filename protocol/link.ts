@@ -47,7 +47,6 @@ export class Link {
   #confirmed = 0;
   #ping: Ping | undefined;
   #pinged = -Infinity;
-  #count = 0;
   #rate = ASSUMED_RATE;
   #answered = false;
   #roundTrip: number | undefined;
@@ -111,6 +110,11 @@ export class Link {
     if (this.#ping === undefined) this.#sendPing();
   }
 
+  /** Pings although no pong is read: relays end a connection that shows no sign of life. */
+  keepAlive(): void {
+    this.#sendPing();
+  }
+
   /** Hears a message; returns whether it is no pong, and so for others. */
   hear(bytes: Uint8Array): boolean {
     this.#silent = this.#stuck = 0;
@@ -156,7 +160,7 @@ export class Link {
 
   #sendPing(): void {
     const at = this.#pinged = performance.now();
-    const uid = `ping ${++this.#count}`;
+    const uid = crypto.randomUUID(); // Other twins can send pongs too: none must guess it.
     const unconfirmed = this.#handed - this.#confirmed;
     this.#ping = { uid, at, behind: this.#handed, unconfirmed };
     const bytes = encodeEnvelope(createEnvelope({

@@ -58,6 +58,23 @@ Deno.test("Link takes a relay for silent that does not answer within a second", 
   assert.equal(fixture.link.answers, true);
 });
 
+Deno.test("Link takes no pong for an answer that does not know its ping", async () => {
+  const fixture = new Fixture();
+  fixture.pong();
+  await new Promise((resolve) => setTimeout(resolve, TICK)); // Between two pings.
+  const confirmed = fixture.hand(10);
+  let isConfirmed = false;
+  confirmed.then(() => isConfirmed = true);
+  const [first, second] = fixture.pings;
+  assert.ok(first !== undefined && second !== undefined);
+  for (const uid of [first, "ping 2", "2", ""]) fixture.pong(uid);
+  await Promise.resolve();
+  assert.equal(isConfirmed, false);
+  assert.match(second, /^[0-9a-f-]{36}$/, "nobody else can know it");
+  fixture.pong(second);
+  await confirmed;
+});
+
 Deno.test("Link gives a relay longer that says other things, but not for ever", () => {
   const fixture = new Fixture();
   fixture.pong();

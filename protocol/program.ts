@@ -299,9 +299,14 @@ async function configureLogs(lowestLevel: LogLevel): Promise<void> {
   });
 }
 
-/** Values come from anywhere: none may begin a new line or control a terminal. */
+/** Longest value in a line of the log, in characters; the rest is left out. */
+const MAX_VALUE = 1000;
+
+/** Values come from anywhere: none may begin a new line, control a terminal, or fill a disk. */
 function printable(value: unknown): string {
-  return String(value).replace(
+  const text = String(value);
+  const cut = text.length > MAX_VALUE ? `${text.slice(0, MAX_VALUE)}…` : text;
+  return cut.replace(
     /[\p{Cc}\u2028\u2029]/gu,
     (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,
   );

@@ -1,6 +1,7 @@
 /** A twin that speaks the protocol itself, well or badly: what a gateway makes of its envelopes. */
 import {
   decodeEnvelope,
+  encodeEnvelope,
   type Envelope,
   type EnvelopeInit,
   formatHex,
@@ -253,6 +254,10 @@ Deno.test("gateways stand what another twin sends", async (t) => {
     assert.equal((await session.nextEnvelope()).uid, uid);
     await bob.program.line(/request x\\u000a2000-.*forged\\u001b\[2J from 30 is refused/);
     assert.ok(!bob.program.lines.some((line) => line.startsWith("2000-01-01")));
+    const long = "long".repeat(100_000);
+    session.send(await signedByCarol({ ...request("test.echo"), uid: long, expiration: 0n }));
+    assert.equal((await session.nextEnvelope()).uid, long);
+    assert.ok((await bob.program.line(/request longlong.*… from 30 is refused/)).length < 2000);
   });
 
   await t.step("envelopes of every kind, and numbers as large as they get", async () => {
@@ -275,13 +280,51 @@ Deno.test("gateways stand what another twin sends", async (t) => {
     "a flood of bad requests: each is answered, and a good one gets through",
     async () => {
       const bad = await signedByCarol(request("test.echo"), ALICE);
-      for (let i = 0; i < 500; i++) session.send(bad);
+      const count = 4000; // More than wait at once to be handled.
+      for (let i = 0; i < count; i++) session.send(bad);
       session.send(await signedByCarol(request("test.echo", { uid: "good" })));
       assert.equal((await bob.local.pop("msgbus.test.echo")).ref, "good");
-      const answers = (await session.take(500)).map((bytes) => decodeEnvelope(bytes));
+      const answers = (await session.take(count)).map((bytes) => decodeEnvelope(bytes));
       assert.ok(answers.every(({ message }) => message.case === "error"));
     },
   );
+
+  await t.step(
+    "copies that are altered where the signature does not tell: one is taken",
+    async () => {
+      await using empty = await network.connect("");
+      const uid = "12345678";
+      const command = "test.altered";
+      const bytes = await signedByCarol(request(command, { uid }));
+      session.send(bytes);
+      assert.equal((await bob.local.pop(`msgbus.${command}`)).ref, uid);
+      const altered = decodeEnvelope(bytes);
+      for (const length of [5, 0]) {
+        Object.assign(altered, { uid: uid.slice(0, length), tags: uid.slice(length) });
+        session.send(encodeEnvelope(altered));
+      }
+      Object.assign(altered, { uid, tags: undefined });
+      altered.source!.connection = "";
+      empty.send(encodeEnvelope(altered));
+      // Behind each of them in its lane.
+      session.send(await signedByCarol(request(command, { uid: "next" })));
+      empty.send(await signedByCarol(request(command, { uid: "last", source: empty.session })));
+      const refs = [
+        await bob.local.pop(`msgbus.${command}`),
+        await bob.local.pop(`msgbus.${command}`),
+      ]
+        .map(({ ref }) => ref);
+      assert.deepEqual(refs.toSorted(), ["last", "next"]);
+    },
+  );
+
+  await t.step("commands as long as they get", async () => {
+    const longest = "x".repeat(1024);
+    session.send(await signedByCarol(request(longest)));
+    assert.equal((await bob.local.pop(`msgbus.${longest}`)).cmd, longest);
+    const expected = [0, "command is longer than 1024 characters"];
+    assert.deepEqual(await refused(request(`${longest}x`)), expected);
+  });
 
   await t.step("nothing of all this in any list, but what no service took", async () => {
     await settled();

@@ -36,6 +36,10 @@ const wrongRequests: readonly [members: object, says: string][] = [
   [{ dst: 9 }, '"dst" must be a list of twin ids'],
   [{ dst: ["9"] }, '"dst" must be a list of twin ids'],
   [{ dst: [] }, '"dst" must name a twin'],
+  [
+    { dst: Array.from({ length: 10_001 }, (_, i) => i + 1) },
+    '"dst" must not name more than 10000 twins',
+  ],
   [{ con: 7 }, '"con" must be text, null or absent'],
   [{ shm: 7 }, '"shm" must be text, null or absent'],
   [{ now: null }, '"now" must be a number of whole seconds'],

@@ -94,6 +94,14 @@ Deno.test("requests get through outages", async (t) => {
     assert.equal((await bob.local.ask({ dst: [7], cmd: "rmb.version" })).src, "7");
   });
 
+  await t.step("Redis takes nothing for a while, and its gateway waits and says so", async () => {
+    await local.redis.configSet("min-replicas-to-write", "1");
+    await alice.program.line(/Redis refuses what it is asked, until it does not: NOREPLICAS/);
+    await local.redis.configSet("min-replicas-to-write", "0");
+    await alice.program.line(/Redis does what it is asked again/);
+    assert.equal((await local.ask({ dst: [9], cmd: "rmb.version" })).src, "9");
+  });
+
   await t.step("a gateway that is stopped sends what it has taken, or leaves it", async () => {
     const count = 500;
     await pushRequests(alice, count, { cmd: "count", ret: "replies.count" });

@@ -1,6 +1,10 @@
+import { ErrorReply } from "@redis/client";
+import { getLogger } from "@logtape/logtape";
 import { RmbError } from "@rmb/protocol";
 import { type Argument, type Client, command, isOutage } from "./client.ts";
 import type { Script } from "./scripts.ts";
+
+const logger = getLogger(["rmb", "peer", "redis"]);
 
 /** Most commands under way at once, and bytes of them from which on no more are added. */
 const MAX_BATCH = 1000;
@@ -34,6 +38,8 @@ export class Pipeline {
   #waiting: Operation[] = [];
   #working: Promise<void> | undefined;
   #closed = false;
+  /** What Redis last said that it can't do for now; undefined while it does what it is given. */
+  #refusal: string | undefined;
 
   /** Makes one over a connection, which stays the caller's. */
   constructor(client: Client) {
@@ -120,13 +126,27 @@ export class Pipeline {
         : ["EVALSHA", script.sha1];
       return command(this.#client, [...name, ...args]);
     }));
-    return batch.filter((operation, i) => {
+    let refusal: string | undefined;
+    const again = batch.filter((operation, i) => {
       const reply = replies[i]!;
       if (reply.status === "fulfilled") operation.resolve(reply.value);
       else if (/^NOSCRIPT/.test(String(reply.reason?.message))) return operation.unknown = true;
-      else if (isOutage(reply.reason)) return true;
-      else operation.reject(reply.reason);
+      else if (isOutage(reply.reason)) {
+        if (reply.reason instanceof ErrorReply) refusal ??= reply.reason.message;
+        return true;
+      } else operation.reject(reply.reason);
       return false;
     });
+    this.#noteRefusal(refusal);
+    return again;
+  }
+
+  #noteRefusal(refusal: string | undefined): void {
+    if (refusal !== undefined && this.#refusal === undefined) {
+      logger.error("Redis refuses what it is asked, until it does not: {refusal}", { refusal });
+    } else if (refusal === undefined && this.#refusal !== undefined) {
+      logger.info("Redis does what it is asked again");
+    }
+    this.#refusal = refusal;
   }
 }

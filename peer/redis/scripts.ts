@@ -16,6 +16,12 @@ function script(text: string): Script {
   return { text, sha1: createHash("sha1").update(text).digest("hex") };
 }
 
+/**
+ * Has a script go on though Redis has no memory left, for what makes room in the end: Redis asks for
+ * memory only before a script's first change, and to delete what isn't there counts as one.
+ */
+const anyway = (stream: string) => `redis.call('XDEL', ${stream}, '0-0')`;
+
 /** Most entries of a reply list; older ones are dropped, as in the reference. */
 const MAX_REPLIES = 10_000;
 /** Most entries kept of those that can't be read, and how much of each, in bytes. */
@@ -51,6 +57,7 @@ end
  */
 export const TAKE = script(`
 local list, stream, most = KEYS[1], KEYS[2], tonumber(ARGV[2])
+${anyway("stream")}
 local entries, bytes, after = {}, 0, ARGV[1]
 while #entries < most and bytes < tonumber(ARGV[3]) do
   local entry = redis.call('XRANGE', stream, '(' .. after, '+', 'COUNT', 1)[1]
@@ -78,6 +85,7 @@ return entries
  */
 export const REGISTER = script(`
 local asked, pending, backlog, entries = unpack(KEYS)
+${anyway("entries")}
 if redis.call('EXISTS', asked) == 1 then return redis.call('HKEYS', asked) end
 if #redis.call('XRANGE', entries, ARGV[2], ARGV[2]) == 0 then return {} end
 redis.call('SET', backlog, ARGV[5], 'EX', ARGV[4])
@@ -99,6 +107,7 @@ export const RELAY_ERRORS = "relay";
  */
 export const ANSWER = script(`${REPLY}
 local asked, pending, backlog, entries, list = unpack(KEYS)
+${anyway("entries")}
 local errors = tonumber(redis.call('HGET', asked, '${RELAY_ERRORS}') or '0')
 local waiting = redis.call('HLEN', asked) - (errors > 0 and 1 or 0) - errors
 local pushed, wrong = 0, nil
@@ -144,6 +153,7 @@ return reply(KEYS[3], ARGV[2], ARGV[3])
  */
 export const INVALID = script(`${REPLY}
 local wrong
+${anyway("KEYS[1]")}
 for i = 3, #KEYS do
   local id, answer = ARGV[2 * i - 4], ARGV[2 * i - 3]
   local entry = redis.call('XRANGE', KEYS[1], id, id)[1]
@@ -183,7 +193,8 @@ return reply(KEYS[2], ARGV[3], ARGV[5])
  * Pushes a request from another twin to its command's list, unless it has seen it before.
  *
  * The list is full at ${MAX_COMMAND_ENTRIES} entries, or when the caller says so; then those that have expired are dropped
- * at its old end. Entries are as the gateway writes them: no text in them can look like their numbers.
+ * at its old end. It is as good as full while Redis has no memory left. Entries are as the gateway
+ * writes them: no text in them can look like their numbers.
  *
  * KEYS: what was seen, list. ARGV: what to know the request by; until when; the request; the time; 1 if
  * there is room for it. Returns whether it was pushed, SEEN or REFUSED,
@@ -205,10 +216,26 @@ if length >= ${MAX_COMMAND_ENTRIES} or ARGV[5] ~= '1' then
   length = redis.call('LLEN', list)
   if length >= ${MAX_COMMAND_ENTRIES} or ARGV[5] ~= '1' then return { ${REFUSED}, length } end
 end
-length = redis.call('LPUSH', list, ARGV[3])
+local pushed = redis.pcall('LPUSH', list, ARGV[3])
+if type(pushed) == 'table' then
+  if string.find(pushed.err, 'OOM', 1, true) then return { ${REFUSED}, length } end
+  return pushed
+end
 redis.call('EXPIRE', list, ${COMMAND_TIME})
 remember(seen, ARGV[1], ARGV[2], now)
-return { 1, length }
+return { 1, pushed }
+`);
+
+/**
+ * Notes who uses this Redis.
+ *
+ * KEYS: where. ARGV: who; seconds that it counts. Returns who it was before.
+ */
+export const CLAIM = script(`
+local before = redis.call('GET', KEYS[1])
+redis.call('DEL', KEYS[1])
+redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
+return before
 `);
 
 /**
