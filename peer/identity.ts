@@ -83,7 +83,7 @@ export class Identity {
     if (payload.case === "plain") {
       const { pk } = await this.#lookUp(destination.twin);
       if (pk !== undefined && this.#encryption?.accepts(pk)) {
-        if (await this.#canEncrypt(message.case === "request")) {
+        if (await this.#encrypts(message.case === "request")) {
           const value = await this.#encryption.encrypt(payload.value, pk);
           envelope.payload = { case: "cipher", value };
         }
@@ -147,30 +147,28 @@ export class Identity {
   }
 
   /**
-   * Whether receivers can decrypt: they do it with the key that this twin publishes, which may be just
-   * about to be this one. Answers go to who could not encrypt either, for the same reason.
+   * Whether to encrypt: receivers decrypt with the key that this twin publishes, which may be just about
+   * to be this one. While it publishes none, nobody could encrypt for it either, and its answers are as
+   * open as what they answer.
    *
-   * @throws {CodedError} for a request, if they can't: it is not for everybody to read.
+   * @throws {CodedError} for a request that receivers could not decrypt: it is not for everybody to read.
    */
-  async #canEncrypt(isRequest: boolean): Promise<boolean> {
-    if (await this.#isPublished()) return true;
-    if (!isRequest) return false;
+  async #encrypts(isRequest: boolean): Promise<boolean> {
+    if (!isRequest) return await this.#published() !== "none";
+    if (await this.#published() === "this") return true;
     await this.#attempted;
-    if (await this.#isPublished()) return true;
+    if (await this.#published() === "this") return true;
     throw new CodedError(
       ErrorCode.other,
       `can't encrypt: twin ${this.session.twin} does not publish this encryption key`,
     );
   }
 
-  /** Whether the encryption key is published; taken to be while the registry can't be asked. */
-  async #isPublished(): Promise<boolean> {
-    try {
-      const own = await this.#registry.twin(this.session.twin);
-      return sameKey(own?.pk, this.#encryption?.publicKey);
-    } catch {
-      return true;
-    }
+  /** Which encryption key is published; taken to be this one while the registry can't be asked. */
+  async #published(): Promise<"this" | "another" | "none"> {
+    const own = await this.#registry.twin(this.session.twin).catch(() => "unknown" as const);
+    if (own === "unknown" || sameKey(own?.pk, this.#encryption?.publicKey)) return "this";
+    return own?.pk === undefined ? "none" : "another";
   }
 
   async #isSigned(envelope: Envelope, account: Uint8Array): Promise<boolean> {

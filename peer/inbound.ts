@@ -66,7 +66,7 @@ export class Inbound {
       envelope = decodeEnvelope(bytes);
     } catch (error) {
       metrics.countRefused(ErrorCode.undecodable);
-      return logger.warn("a message is refused: {error}", { error: (error as Error).message });
+      return logger.debug("a message is refused: {error}", { error: (error as Error).message });
     }
     metrics.count(metrics.received, envelope.message.case);
     const opened = this.#options.identity.open(envelope); // Several at once.
@@ -195,7 +195,7 @@ export class Inbound {
       ? error
       : { code: ErrorCode.none, message: "request can't be handed over now" };
     this.#options.metrics.countRefused(code);
-    logger.warn("{kind} {uid} from {source} is refused: {error}", {
+    logger.debug("{kind} {uid} from {source} is refused: {error}", {
       kind: message.case ?? "a message without content",
       uid,
       source: formatSession(sourceOf(envelope)),
