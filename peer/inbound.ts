@@ -195,7 +195,9 @@ export class Inbound {
       ? error
       : { code: ErrorCode.none, message: "request can't be handed over now" };
     this.#options.metrics.countRefused(code);
-    logger.debug("{kind} {uid} from {source} is refused: {error}", {
+    // What others do wrong is counted: they could fill a log with it.
+    const level = error instanceof CodedError ? "debug" : "warn";
+    logger[level]("{kind} {uid} from {source} is refused: {error}", {
       kind: message.case ?? "a message without content",
       uid,
       source: formatSession(sourceOf(envelope)),

@@ -24,13 +24,13 @@ Deno.test("without a node that can be reached, the error names each URL with its
   await using web = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen() {} }, () => {
     return new Response("a web site");
   });
-  const [closed, site] = [closedUrl(), `ws://127.0.0.1:${web.addr.port}/ws`];
-  const urls = [closed.replace("ws://", "ws://user:secret@"), `${site}?key=secret`];
+  const [closed, site] = [closedUrl(), `ws://127.0.0.1:${web.addr.port}/`];
+  const urls = [closed.replace("ws://", "ws://user:secret@"), `${site}secret?key=secret`];
   await assert.rejects(TfchainRegistry.connect({ urls }), (error) => {
     assert.ok(error instanceof RegistryError);
     const reasons = error.message.match(/^Cannot connect to the chain: (.*); (.*)$/s)!;
     assert.match(reasons[1]!, new RegExp(`^${closed}: .*connect error`));
-    assert.match(reasons[2]!, new RegExp(`^${site}: .*200`));
+    assert.match(reasons[2]!, new RegExp(`^${site}…: .*200`));
     assert.doesNotMatch(error.message, /secret|user|key/);
     return true;
   });
