@@ -1,8 +1,8 @@
 /**
- * Measures the relay, each thing beside the least that anyone could do it with, in turns so that all have
+ * Measures relay and gateway, each thing beside the least that anyone could do it with, in turns so that all have
  * the same machine. Linux only: CPU time and memory are read from /proc. Prints Markdown.
  *
- *     deno task bench                          all of it: about 10 minutes
+ *     deno task bench                          all of it: about 12 minutes
  *     deno task bench forwarding idle          some of it
  *     deno task bench redis --redis URL        with a Redis that runs already
  */
