@@ -169,6 +169,7 @@ testOnChain("transactions held back, dropped, and not finalised", async ({ devne
   const remark = () => client.call("system", "remark", "0x00");
   await devnet.transactions({ withhold: true });
   const dropped = await client.send(remark(), alice);
+  await dropped.reached("broadcast");
   await devnet.produce();
   assert.deepEqual(dropped.statuses, ["ready", "broadcast"]);
   await devnet.transactions({ withhold: false, clear: "dropped" });
