@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import fc from "fast-check";
+import { until } from "../../tests/fixtures/deadline.ts";
 import { CodedError } from "../codes.ts";
 import type { PluginAnswer, PluginHost, PluginRequest } from "../plugin.ts";
 import { Incoming } from "./incoming.ts";
@@ -297,4 +298,32 @@ Deno.test("a start removes what is of no use, and follows no link", async () => 
   assert.deepEqual(receiver.names("/incoming"), [`7-${kept}`, `7-${kept}.json`]);
   assert.equal(await Deno.readTextFile(target), "");
   await Deno.remove(target);
+});
+
+Deno.test("an upload of which nothing is heard for an hour makes room", async () => {
+  const { setInterval } = globalThis;
+  const { now } = Date;
+  let sweep = () => {};
+  globalThis.setInterval = ((callback: () => void, interval: number) => {
+    sweep = callback;
+    return setInterval(callback, interval);
+  }) as typeof setInterval;
+  try {
+    await using receiver = await Receiver.start();
+    globalThis.setInterval = setInterval;
+    const [silent, active] = [crypto.randomUUID(), crypto.randomUUID()];
+    for (const id of [silent, active]) await receiver.negotiate(id, 26);
+    Date.now = () => now.call(Date) + 3599_000;
+    await receiver.write(`${active}/0`, GIVEN.subarray(0, 9));
+    Date.now = () => now.call(Date) + 3601_000;
+    sweep();
+    const kept = [`7-${active}`, `7-${active}.json`];
+    await until(() => receiver.names("/incoming").length === kept.length, "one removed");
+    assert.deepEqual(receiver.names("/incoming"), kept);
+    assert.equal(await receiver.write(`${active}/9`, GIVEN.subarray(9)), 26);
+    await refuses(receiver.write(`${silent}/0`, GIVEN), /no such upload/);
+  } finally {
+    globalThis.setInterval = setInterval;
+    Date.now = now;
+  }
 });
