@@ -91,10 +91,9 @@ export class Pipeline {
   async #work(): Promise<void> {
     while (this.#waiting.length > 0) {
       const again = await this.#send(this.#takeBatch());
+      if (again.length === 0) continue;
       this.#waiting = [...again, ...this.#waiting];
-      if (again.length === 0 || this.#client.isReady && again.every(({ unknown }) => unknown)) {
-        continue;
-      }
+      if (this.#client.isReady && again.every(({ unknown }) => unknown)) continue;
       if (!this.#closed) await new Promise((resolve) => setTimeout(resolve, RETRY));
       const now = Date.now();
       this.#waiting = this.#waiting.filter(({ until, reject }) => {
@@ -133,6 +132,7 @@ export class Pipeline {
       else if (/^NOSCRIPT/.test(String(reply.reason?.message))) return operation.unknown = true;
       else if (isOutage(reply.reason)) {
         if (reply.reason instanceof ErrorReply) refusal ??= reply.reason.message;
+        operation.unknown = false; // What Redis does not know is tried at once; this has to wait.
         return true;
       } else operation.reject(reply.reason);
       return false;
