@@ -3,6 +3,7 @@ import { NotSentError } from "./errors.ts";
 import type { Keypair } from "./keys.ts";
 import { Link } from "./link.ts";
 import { OutgoingMessage } from "./outgoing.ts";
+import { onAbort, pause } from "./pause.ts";
 import { askForDate, explainRefusal } from "./refusal.ts";
 import type { Session } from "./session.ts";
 import { type OpenSocket, openWebSocket, type Refusal, type RelaySocket } from "./socket.ts";
@@ -343,24 +344,6 @@ export class RelayConnection implements AsyncDisposable {
 interface End {
   readonly reason: string;
   readonly refusal?: Refusal | undefined;
-}
-
-function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const done = () => {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", done);
-      resolve();
-    };
-    const timer = setTimeout(done, milliseconds);
-    onAbort(signal, done);
-  });
-}
-
-/** Calls a listener when a signal aborts, or at once if it has. */
-function onAbort(signal: AbortSignal, listener: () => void): void {
-  if (signal.aborted) listener();
-  else signal.addEventListener("abort", listener);
 }
 
 function describe(error: unknown): string {

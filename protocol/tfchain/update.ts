@@ -2,6 +2,7 @@ import { formatHex } from "../account.ts";
 import { formatRelayDomains, parseRelayDomains } from "../domain.ts";
 import { FormatError, RegistryError, RmbError } from "../errors.ts";
 import type { Keypair } from "../keys.ts";
+import { onAbort, pause } from "../pause.ts";
 import type { Twin, TwinUpdate } from "../twin.ts";
 import type { Follower } from "./follower.ts";
 import type { Link } from "./link.ts";
@@ -189,16 +190,6 @@ function refusal({ code, message }: CallError): RmbError {
 /** Rejects when a signal aborts. */
 function aborted(signal: AbortSignal): Promise<never> {
   return new Promise((_, reject) => {
-    signal.addEventListener("abort", () => reject(new RegistryError(`${signal.reason}`)));
-  });
-}
-
-function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const timer = setTimeout(resolve, milliseconds);
-    signal.addEventListener("abort", () => {
-      clearTimeout(timer);
-      resolve();
-    });
+    onAbort(signal, () => reject(new RegistryError(`${signal.reason}`)));
   });
 }
