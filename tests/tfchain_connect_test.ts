@@ -59,6 +59,7 @@ Deno.test("a server that speaks something else is left, and said to", async () =
     await assert.rejects(TfchainRegistry.connect({ urls: [url] }), (error) => {
       assert.ok(error instanceof RegistryError);
       assert.ok(error.message.startsWith(`Cannot connect to the chain: ${url}: `), error.message);
+      assert.match(error.message, /not of this protocol/);
       return true;
     });
   }
@@ -84,6 +85,8 @@ for (const [side, ahead] of [["ahead", 3_600_000], ["behind", -3_600_000]] as co
     await using _ = await TfchainRegistry.connect({ urls: devnet.urls });
     const warnings = log.records.filter(({ level }) => level === "warning");
     assert.equal(warnings.length, 1);
+    const wrong = side === "ahead" ? "behind" : "ahead";
+    assert.ok(`${warnings[0]!.rawMessage}`.startsWith(`this machine's clock is ${wrong}`));
     const { time, now } = warnings[0]!.properties as { time: string; now: string };
     const difference = (Date.parse(time) - Date.parse(now)) / ahead;
     assert.ok(difference > 0.9 && difference < 1.1, `${time} ${now}`);

@@ -125,6 +125,7 @@ Deno.test("a stale nonce is asked for anew", async () => {
   updated.catch(() => {});
   await sent(devnet, 2);
   await assert.rejects(updated, /refused: .*outdated/);
+  assert.equal(await devnet.calls("system_accountNextIndex"), 2);
 });
 
 Deno.test("two updates of one account at once both come to their end", async () => {
