@@ -58,6 +58,7 @@ export class Deliveries {
   async #deliver(queue: CommandQueue, request: RemoteRequest): Promise<void> {
     const { command, source: { twin } } = request;
     const text = formatRemoteRequest(request);
+    const known = knownBy(request);
     const place = { twin, bytes: text.length };
     const deadline = request.timestamp + request.expiration;
     for (;;) {
@@ -65,7 +66,7 @@ export class Deliveries {
       const hasRoom = refusal === undefined;
       queue.reserve(place);
       const delivery = await this.#bus.deliver(command, {
-        known: knownBy(request),
+        known,
         deadline,
         request: text,
         hasRoom,
@@ -85,11 +86,13 @@ export class Deliveries {
   }
 }
 
+const utf8 = new TextEncoder();
+
 /**
  * What a request and its copies are known by. What a relay can alter under a signature makes no other
  * request: where the uid ends and the tags begin, and whether an empty connection is there.
  */
 function knownBy({ source, uid, tags = "" }: RemoteRequest): Uint8Array {
   const text = `${source.twin}:${source.connection ?? ""}\n${uid}${tags}`;
-  return sha256(new TextEncoder().encode(text)).subarray(0, KNOWN_BYTES);
+  return sha256(utf8.encode(text)).subarray(0, KNOWN_BYTES);
 }

@@ -122,7 +122,7 @@ export class Inbound {
   async #request(envelope: Envelope, command: string): Promise<Aside> {
     const { plugins, deliveries } = this.#options;
     const source = sourceOf(envelope);
-    const [plugin] = findPlugin(plugins, command) ?? [];
+    const [plugin, rest] = findPlugin(plugins, command) ?? [];
     if (plugin === undefined) {
       return await deliveries.begin({
         uid: envelope.uid,
@@ -135,17 +135,19 @@ export class Inbound {
         timestamp: Number(envelope.timestamp),
       });
     }
-    return [this.#ask(plugin, command, envelope)];
+    return [this.#ask(plugin, rest!, envelope)];
   }
 
   /** Has a plugin answer a request. */
   async #ask(plugin: Plugin, command: string, envelope: Envelope): Promise<void> {
-    const answer = await plugin.answer(command.slice(plugin.name.length + 1), {
+    const answer = await plugin.answer(command, {
       uid: envelope.uid,
       payload: payloadOf(envelope),
       source: sourceOf(envelope),
     });
-    if (answer === undefined) throw new CodedError(ErrorCode.none, `no such command: ${command}`);
+    if (answer === undefined) {
+      throw new CodedError(ErrorCode.none, `no such command: ${plugin.name}.${command}`);
+    }
     if (answer === null) return;
     this.#answer(envelope, {
       message: { case: "response", value: {} },
@@ -172,7 +174,7 @@ export class Inbound {
         payload,
         source: source ?? { twin: 0 },
         schema,
-        timestamp: seconds(envelope.timestamp),
+        timestamp: Number(envelope.timestamp),
         error,
       });
       pushed = await bus.answer(request, [{ twin: source?.twin, answer }], false);
@@ -241,11 +243,6 @@ function sourceOf({ source }: Envelope): Session {
 /** Seconds since a request was taken: the id of its entry begins with Redis's milliseconds. */
 function ageOf({ entry }: SentRequest): number {
   return Math.max(0, Date.now() - Number.parseInt(entry)) / 1000;
-}
-
-/** A number that JSON readers of all languages read as it is. */
-function seconds(value: bigint): number {
-  return Math.min(Number(value), Number.MAX_SAFE_INTEGER);
 }
 
 function payloadOf({ payload }: Envelope): Uint8Array {

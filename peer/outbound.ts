@@ -102,7 +102,7 @@ export class Outbound {
     // All at once: none of it depends on another.
     const prepared = entries.map((entry) =>
       prepare(entry).catch((error) => {
-        if (!(error instanceof FormatError)) return this.#lost(list, error);
+        if (!(error instanceof FormatError)) return this.#failed(list, error);
         unreadable.push({ entry, message: error.message });
       })
     );
@@ -129,7 +129,7 @@ export class Outbound {
       invalid: INVALID_MESSAGES,
       message: entries[0]!.message,
     });
-    const done = this.#bus.invalid(list, kept).catch((error) => this.#lost(list, error));
+    const done = this.#bus.invalid(list, kept).catch((error) => this.#failed(list, error));
     await this.#unlessStopped(done);
   }
 
@@ -149,7 +149,7 @@ export class Outbound {
         const { code, message } = error instanceof CodedError
           ? error
           : { code: ErrorCode.other, message: "it failed" };
-        if (!(error instanceof CodedError)) this.#lost(entry.list, error);
+        if (!(error instanceof CodedError)) this.#failed(entry.list, error);
         return this.#refuse(entry, request, code, `${request.command}: ${message}`);
       }),
       entry.list,
@@ -179,7 +179,7 @@ export class Outbound {
           sent + life,
         );
       } catch (error) {
-        this.#lost(entry.list, error);
+        this.#failed(entry.list, error);
         const message = "Redis did not take the request";
         await this.#refuse(entry, request, ErrorCode.other, message);
         return undefined;
@@ -282,15 +282,15 @@ export class Outbound {
 
   #track(work: Promise<void>, list: string): void {
     const done = work
-      .catch((error) => this.#lost(list, error))
+      .catch((error) => this.#failed(list, error))
       .finally(() => this.#underWay.delete(done));
     this.#underWay.add(done);
   }
 
-  /** Redis refused something for good. */
-  #lost(list: string, error: unknown): undefined {
+  /** Something went wrong for good: that is said, unless it is being stopped. */
+  #failed(list: string, error: unknown): undefined {
     if (error instanceof RedisLostError) return; // It is being stopped: the next gateway goes on.
-    logger.error("an answer for an entry of {list} is lost: {error}", {
+    logger.error("an entry of {list} can't be dealt with as it should: {error}", {
       list,
       error: String(error),
     });

@@ -63,8 +63,8 @@ export class Sender {
    * @throws {CodedError} if it can't be sent.
    */
   async send(fields: EnvelopeInit, destination: Session): Promise<void> {
-    const bytes = fields.payload?.value?.length ?? 0;
-    this.#count(1, bytes);
+    const size = fields.payload?.value?.length ?? 0;
+    this.#count(1, size);
     try {
       const sealing = this.#identity.seal(fields, destination); // While others wait for their turn.
       sealing.catch(() => {});
@@ -80,7 +80,7 @@ export class Sender {
       if (cause instanceof CodedError) throw cause;
       throw new CodedError(ErrorCode.other, (cause as Error).message, { cause });
     } finally {
-      this.#count(-1, -bytes);
+      this.#count(-1, -size);
       if (!this.isFull) this.#wake();
     }
   }

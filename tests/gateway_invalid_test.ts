@@ -163,7 +163,9 @@ Deno.test("gateways survive whatever local programs push", async (t) => {
     for (const dst of [[9], [99]]) await local.request({ dst, ret: "text", cmd: "rmb.version" });
     await settled();
     await program.line(/response \S+ from 9 is refused: WRONGTYPE/);
-    await program.line(/an answer for an entry of msgbus.system.local is lost: .*WRONGTYPE/);
+    await program.line(
+      /an entry of msgbus.system.local can't be dealt with as it should: .*WRONGTYPE/,
+    );
     assert.equal(await redis.get("text"), "not a list");
   });
 

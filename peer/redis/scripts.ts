@@ -192,13 +192,12 @@ return reply(KEYS[2], ARGV[3], ARGV[5])
 /**
  * Pushes a request from another twin to its command's list, unless it has seen it before.
  *
- * The list is full at ${MAX_COMMAND_ENTRIES} entries, or when the caller says so; then those that have expired are dropped
- * at its old end. It is as good as full while Redis has no memory left. Entries are as the gateway
- * writes them: no text in them can look like their numbers.
+ * The list is full at {@linkcode MAX_COMMAND_ENTRIES}, or when the caller says so; then those that have
+ * expired are dropped at its old end. It is as good as full while Redis has no memory left. Entries are
+ * as the gateway writes them: no text in them can look like their numbers.
  *
  * KEYS: what was seen, list. ARGV: what to know the request by; until when; the request; the time; 1 if
- * there is room for it. Returns whether it was pushed, SEEN or REFUSED,
- * and the length of the list.
+ * there is room for it. Returns whether it was pushed, SEEN or REFUSED, and the length of the list.
  */
 export const DELIVER = script(`${REMEMBER}
 local seen, list, now = KEYS[1], KEYS[2], tonumber(ARGV[4])

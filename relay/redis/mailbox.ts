@@ -19,7 +19,7 @@ import { RefusedError, type Writer } from "./writer.ts";
 const logger = getLogger(["rmb", "relay", "redis"]);
 
 /** What the keys of sessions' streams begin with. */
-export const STREAM_PREFIX = "stream:";
+const STREAM_PREFIX = "stream:";
 /** Most envelopes, and bytes of them, read at once. */
 const READ_COUNT = 100;
 const READ_BYTES = 1024 * 1024;
