@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
+import { Lanes } from "@rmb/protocol/endpoint";
 import { CommandQueue, CommandQueues } from "./command_queues.ts";
-import { Lanes } from "./lanes.ts";
 
 const MIB = 1024 * 1024;
 

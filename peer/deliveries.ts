@@ -1,6 +1,6 @@
+import { CodedError, ErrorCode } from "@rmb/protocol/endpoint";
 import { sha256 } from "@noble/hashes/sha2.js";
 import type { Bus } from "./bus.ts";
-import { CodedError, ErrorCode } from "./codes.ts";
 import { type CommandQueue, CommandQueues } from "./command_queues.ts";
 import { formatRemoteRequest, isReserved, type RemoteRequest } from "./local.ts";
 

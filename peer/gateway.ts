@@ -5,21 +5,26 @@ import {
   NoTwinError,
   type TwinRegistry,
 } from "@rmb/protocol";
+import {
+  checkRelays,
+  directSignatures,
+  Identity,
+  publish,
+  Relays,
+  Sender,
+  type Signatures,
+} from "@rmb/protocol/endpoint";
+import { openWsSocket } from "@rmb/protocol/ws-socket";
 import { redactUrl } from "@rmb/protocol/redis-url";
 import { Bus } from "./bus.ts";
 import { Deliveries } from "./deliveries.ts";
 import { Host } from "./host.ts";
-import { Identity } from "./identity.ts";
 import { Inbound } from "./inbound.ts";
 import { Outbound } from "./outbound.ts";
 import { Pending } from "./pending.ts";
 import { PeerMetrics } from "./metrics.ts";
 import type { Plugin } from "./plugin.ts";
-import { publish } from "./publish.ts";
-import { checkRelays, Relays } from "./relays.ts";
 import { RmbPlugin } from "./rmb_plugin.ts";
-import { Sender } from "./sender.ts";
-import { directSignatures, type Signatures } from "./signatures.ts";
 import { Status } from "./status.ts";
 import { WatchServer } from "./watch_server.ts";
 
@@ -111,14 +116,16 @@ export class Gateway implements AsyncDisposable {
     const { signal } = this.#stop;
     const attempted = Promise.withResolvers<void>();
     signal.addEventListener("abort", () => attempted.resolve());
-    const identity = new Identity(twin, signatures, encryption, registry, attempted.promise);
+    const identity = new Identity({ twin }, signatures, encryption, registry, attempted.promise);
     this.#relays = new Relays({
       urls,
       session: identity.session,
       keypair,
+      openSocket: openWsSocket,
       onMessage: (bytes) => this.#inbound.receive(bytes),
     });
-    const sender = new Sender(identity, this.#relays, metrics, signal);
+    const onSent = (kind: string | undefined) => metrics.count(metrics.sent, kind);
+    const sender = new Sender(identity, this.#relays, signal, onSent);
     const deliveries = new Deliveries(bus);
     const host = this.#host = new Host(sender, bus, deliveries);
     this.#outbound = new Outbound(bus, sender, this.#plugins, signal);
@@ -142,8 +149,9 @@ export class Gateway implements AsyncDisposable {
       stop: signal,
     });
     const domains = urls.flatMap((url) => registry.relayDomain(url) ?? []);
-    const publication = { id: twin, keypair, encryption, registry, domains, update };
-    publish({ ...publication, onAttempt: attempted.resolve }, signal);
+    const publication = { id: twin, keypair, encryption, registry, domains };
+    const mode = update ? "replace" : "warn";
+    publish({ ...publication, update: mode, onAttempt: attempted.resolve }, signal);
   }
 
   /**

@@ -1,17 +1,9 @@
 import { formatSession, type Session, unixNow } from "@rmb/protocol";
+import { CodedError, ErrorCode, Lanes, RemoteError, type Sender } from "@rmb/protocol/endpoint";
 import type { Bus } from "./bus.ts";
-import { CodedError, ErrorCode } from "./codes.ts";
 import type { Deliveries } from "./deliveries.ts";
 import { formatRemoteResponse, type LocalError, type LocalRequest } from "./local.ts";
-import {
-  type PluginAnswer,
-  type PluginCallOptions,
-  type PluginHost,
-  type PluginRequest,
-  RemoteError,
-} from "./plugin.ts";
-import { Lanes } from "./lanes.ts";
-import type { Sender } from "./sender.ts";
+import type { PluginAnswer, PluginCallOptions, PluginHost, PluginRequest } from "./plugin.ts";
 
 /** Most calls that wait for their answers at once. */
 const MAX_CALLS = 1000;

@@ -4,14 +4,8 @@ import assert from "node:assert/strict";
 import { inTime, until } from "../tests/fixtures/deadline.ts";
 import { base64Of, LocalProgram } from "../tests/fixtures/local_program.ts";
 import { ALICE, BOB, Network, type TestTwin } from "../tests/fixtures/network.ts";
-import {
-  CodedError,
-  Gateway,
-  type Plugin,
-  type PluginAnswer,
-  type PluginHost,
-  RemoteError,
-} from "./mod.ts";
+import { CodedError, RemoteError } from "@rmb/protocol/endpoint";
+import { Gateway, type Plugin, type PluginAnswer, type PluginHost } from "./mod.ts";
 
 const DAVE: TestTwin = { id: 41, secret: "//Dave", type: "sr25519" };
 

@@ -6,17 +6,23 @@ import {
   formatSession,
   type Session,
 } from "@rmb/protocol";
+import {
+  CodedError,
+  ErrorCode,
+  type Identity,
+  isOfRelay,
+  Lanes,
+  lifeOf,
+  type RelayLink,
+  type Sender,
+} from "@rmb/protocol/endpoint";
 import { type Bus, ReplyListError, type SentRequest } from "./bus.ts";
-import { CodedError, ErrorCode } from "./codes.ts";
 import type { Deliveries } from "./deliveries.ts";
 import type { Host } from "./host.ts";
-import { type Identity, isOfRelay, lifeOf } from "./identity.ts";
-import { Lanes } from "./lanes.ts";
 import { formatRemoteResponse } from "./local.ts";
 import type { PeerMetrics } from "./metrics.ts";
 import { findPlugin, type Plugin } from "./plugin.ts";
 import { RedisLostError } from "./redis/pipeline.ts";
-import type { RelayLink, Sender } from "./sender.ts";
 
 const logger = getLogger(["rmb", "peer", "inbound"]);
 

@@ -11,7 +11,7 @@ import { getLogger } from "@logtape/logtape";
 import { FilePlugin } from "./files/mod.ts";
 import { Gateway } from "./gateway.ts";
 import { type Keys, parseOptions, readKeys } from "./options.ts";
-import { SignaturePool } from "./signatures.ts";
+import { SignaturePool } from "./signature_pool.ts";
 
 const logger = getLogger(["rmb", "peer"]);
 

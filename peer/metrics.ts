@@ -1,6 +1,6 @@
+import { ErrorCode } from "@rmb/protocol/endpoint";
 import { Metrics } from "@rmb/protocol/metrics";
 import { Histogram } from "prom-client";
-import { ErrorCode } from "./codes.ts";
 
 /** What kinds of messages are counted as. */
 const KINDS = ["request", "response", "error"] as const;

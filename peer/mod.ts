@@ -3,7 +3,6 @@
  *
  * @module
  */
-export { CodedError, ErrorCode } from "./codes.ts";
 export type { FileLimits } from "./files/limits.ts";
 export { FilePlugin } from "./files/mod.ts";
 export { Gateway, type GatewayOptions } from "./gateway.ts";
@@ -14,9 +13,7 @@ export {
   type PluginCallOptions,
   type PluginHost,
   type PluginRequest,
-  RemoteError,
 } from "./plugin.ts";
-export type { Signatures } from "./signatures.ts";
 
 if (import.meta.main) {
   const { main } = await import("./main.ts");

@@ -5,6 +5,7 @@ import {
   parseRelayUrl,
   SecretError,
 } from "@rmb/protocol";
+import { MAX_RELAYS } from "@rmb/protocol/endpoint";
 import { parsed, parseListen, readOptions, shown } from "@rmb/protocol/program";
 import {
   registryEnvironment,
@@ -19,7 +20,6 @@ import type { InferValue, Parser } from "@optique/core/parser";
 import { flag, option } from "@optique/core/primitives";
 import { choice, string } from "@optique/core/valueparser";
 import manifest from "./deno.json" with { type: "json" };
-import { MAX_RELAYS } from "./relays.ts";
 
 /** The public relay of the network. */
 const PUBLIC_RELAY = "wss://relay.grid.tf";

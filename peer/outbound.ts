@@ -1,8 +1,8 @@
 import { create } from "@bufbuild/protobuf";
 import { getLogger } from "@logtape/logtape";
 import { type EnvelopeInit, FormatError, formatSession, unixNow } from "@rmb/protocol";
+import { CodedError, ErrorCode, type Sender } from "@rmb/protocol/endpoint";
 import type { Bus, Entry, LocalList, SentRequest } from "./bus.ts";
-import { CodedError, ErrorCode } from "./codes.ts";
 import { BacklogSchema } from "./gen/peer_pb.ts";
 import {
   formatOwnError,
@@ -18,7 +18,6 @@ import {
 import { findPlugin, type Plugin } from "./plugin.ts";
 import { isOutage } from "./redis/client.ts";
 import { RedisLostError } from "./redis/pipeline.ts";
-import type { Sender } from "./sender.ts";
 import { unlessAborted } from "./unless_aborted.ts";
 
 const logger = getLogger(["rmb", "peer", "outbound"]);

@@ -1,7 +1,7 @@
 import { getLogger } from "@logtape/logtape";
 import { unixNow } from "@rmb/protocol";
+import { ErrorCode } from "@rmb/protocol/endpoint";
 import { type Bus, ReplyListError } from "./bus.ts";
-import { ErrorCode } from "./codes.ts";
 import { formatOwnError } from "./local.ts";
 import type { PeerMetrics } from "./metrics.ts";
 import { unlessAborted } from "./unless_aborted.ts";

@@ -1,5 +1,4 @@
 import type { Session } from "@rmb/protocol";
-import { CodedError } from "./codes.ts";
 import type { LocalError, LocalRequest } from "./local.ts";
 
 /** What a plugin answers, or is answered: a result, of which the schema says what it is. */
@@ -104,9 +103,6 @@ export interface PluginHost {
    */
   deliver(command: string, request: PluginRequest & { readonly schema: string }): Promise<void>;
 }
-
-/** The twin that was asked answers with an error. */
-export class RemoteError extends CodedError {}
 
 /** The plugin that a command belongs to, and what stands behind the dot; undefined for none. */
 export function findPlugin(

@@ -1,4 +1,5 @@
 import type { TwinRegistry } from "@rmb/protocol";
+import type { Relays, RelayStatus, Sender } from "@rmb/protocol/endpoint";
 import { addChainMetrics, followsChain } from "@rmb/protocol/metrics";
 import type { Bus } from "./bus.ts";
 import manifest from "./deno.json" with { type: "json" };
@@ -6,8 +7,6 @@ import type { Deliveries } from "./deliveries.ts";
 import type { Inbound } from "./inbound.ts";
 import type { PeerMetrics } from "./metrics.ts";
 import { readCommandLengths, readQueues } from "./queues.ts";
-import type { Relays, RelayStatus } from "./relays.ts";
-import type { Sender } from "./sender.ts";
 import type { WatchAnswer } from "./watch_server.ts";
 
 /** Most commands whose lists are told of. */

@@ -1,6 +1,6 @@
 import { FormatError, formatSession } from "@rmb/protocol";
 import { getLogger } from "@logtape/logtape";
-import { CodedError, ErrorCode } from "../codes.ts";
+import { CodedError, ErrorCode } from "@rmb/protocol/endpoint";
 import { isReserved } from "../local.ts";
 import type { PluginAnswer, PluginHost, PluginRequest } from "../plugin.ts";
 import { IncomingFile, type IncomingFolders, keyOf, twinOfKey } from "./incoming_file.ts";

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
+import { CodedError } from "@rmb/protocol/endpoint";
 import { createHash } from "node:crypto";
 import fc from "fast-check";
 import { until } from "../../tests/fixtures/deadline.ts";
-import { CodedError } from "../codes.ts";
 import type { PluginAnswer, PluginHost, PluginRequest } from "../plugin.ts";
 import { Incoming } from "./incoming.ts";
 import { FILE_LIMITS, type FileLimits } from "./limits.ts";

@@ -1,6 +1,6 @@
 import { RmbError } from "@rmb/protocol";
+import { CodedError, ErrorCode } from "@rmb/protocol/endpoint";
 import { statfs } from "node:fs/promises";
-import { CodedError, ErrorCode } from "../codes.ts";
 
 const GIB = 1024 ** 3;
 

@@ -1,5 +1,5 @@
+import { CodedError, ErrorCode } from "@rmb/protocol/endpoint";
 /** Files from twin to twin: the commands that begin with `file.`. */
-import { CodedError, ErrorCode } from "../codes.ts";
 import type { LocalRequest } from "../local.ts";
 import type { Plugin, PluginAnswer, PluginHost, PluginRequest } from "../plugin.ts";
 import { Incoming } from "./incoming.ts";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
+import { CodedError, ErrorCode } from "@rmb/protocol/endpoint";
 import { until } from "../../tests/fixtures/deadline.ts";
-import { CodedError, ErrorCode } from "../codes.ts";
 import type { LocalRequest } from "../local.ts";
 import type { PluginHost } from "../plugin.ts";
 import { formatAcknowledgement, formatJson, JSON_SCHEMA } from "./messages.ts";

@@ -1,6 +1,6 @@
 import { getLogger } from "@logtape/logtape";
 import { formatSession } from "@rmb/protocol";
-import { ErrorCode } from "../codes.ts";
+import { ErrorCode } from "@rmb/protocol/endpoint";
 import type { PluginHost } from "../plugin.ts";
 import { formatJson, JSON_SCHEMA } from "./messages.ts";
 import type { UploadJob } from "./upload_job.ts";

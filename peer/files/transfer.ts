@@ -1,11 +1,6 @@
 import { RmbError } from "@rmb/protocol";
-import { ErrorCode } from "../codes.ts";
-import {
-  type PluginAnswer,
-  type PluginCallOptions,
-  type PluginHost,
-  RemoteError,
-} from "../plugin.ts";
+import { ErrorCode, RemoteError } from "@rmb/protocol/endpoint";
+import type { PluginAnswer, PluginCallOptions, PluginHost } from "../plugin.ts";
 import { formatEnding, formatOffer, parseAcknowledgement, partUid, safeName } from "./messages.ts";
 import type { SourceFile } from "./source_file.ts";
 import type { UploadJob } from "./upload_job.ts";

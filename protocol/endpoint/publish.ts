@@ -1,14 +1,13 @@
 import { getLogger } from "@logtape/logtape";
-import {
-  type EncryptionKeypair,
-  formatHex,
-  type Keypair,
-  sameRelayDomains,
-  type TwinRegistry,
-} from "@rmb/protocol";
+import { formatHex } from "../account.ts";
+import { sameRelayDomains } from "../domain.ts";
+import type { EncryptionKeypair } from "../encryption.ts";
+import type { Keypair } from "../keys.ts";
+import { pause } from "../pause.ts";
+import type { TwinRegistry, TwinUpdate } from "../twin.ts";
 import { sameKey } from "./identity.ts";
 
-const logger = getLogger(["rmb", "peer"]);
+const logger = getLogger(["rmb", "publish"]);
 
 /** Shortest and longest wait before another attempt, in milliseconds; waits double between them. */
 const RETRY = [60_000, 3_600_000] as const;
@@ -22,8 +21,11 @@ export interface Publication {
   readonly registry: Pick<TwinRegistry, "twin" | "updateTwin">;
   /** Domains of its relays; without any, those that are published stay. */
   readonly domains: readonly string[];
-  /** Whether to publish what differs, or only to warn of it. */
-  readonly update: boolean;
+  /**
+   * What to do about what differs: `replace` it, `complete` what the twin does not publish at all, or
+   * `warn` only. Who completes is content with relays that are among others.
+   */
+  readonly update: "replace" | "complete" | "warn";
   /** Called when an attempt is over, however it went. */
   readonly onAttempt?: () => void;
   /** Shortest and longest wait before another attempt, in milliseconds. Default: 1 min, 1 h. */
@@ -49,19 +51,28 @@ export async function publish(
       const twin = await registry.twin(id);
       const relays = domains.length > 0 ? domains : twin?.relays ?? [];
       const known = twin !== undefined && sameKey(twin.pk, pk);
-      if (known && sameRelayDomains(twin.relays, relays)) return;
-      what = `relay ${relays.join(", ") || "none"} and encryption key ${
-        pk ? formatHex(pk) : "none"
-      }`;
+      const named = twin !== undefined &&
+        (update === "complete"
+          ? relays.every((relay) => twin.relays.includes(relay))
+          : sameRelayDomains(twin.relays, relays));
+      if (known && named) return;
+      what = describe({ relays, pk });
       if (!known && pk !== undefined) consequence = ", and it can't encrypt for them";
-      if (!update) {
+      const next = update === "complete" && twin !== undefined
+        ? { relays: twin.relays.length > 0 ? twin.relays : relays, pk: twin.pk ?? pk }
+        : { relays, pk };
+      const changes = twin === undefined || !sameKey(twin.pk, next.pk) ||
+        !sameRelayDomains(twin.relays, next.relays);
+      if (update === "warn" || !changes) {
         return logger.warn(
           "twin {id} does not publish {what}: others may not reach it{consequence}",
           { id, what, consequence },
         );
       }
-      await registry.updateTwin(keypair, { relays, pk });
-      return logger.info("twin {id} now publishes {what}", { id, what });
+      await registry.updateTwin(keypair, next);
+      logger.info("twin {id} now publishes {what}", { id, what: describe(next) });
+      if (update === "replace") return;
+      continue; // What stands beside it may be another's.
     } catch (error) {
       if (stop.aborted) return;
       logger.error(
@@ -82,15 +93,6 @@ export async function publish(
   }
 }
 
-/** Waits, in milliseconds, or until it is told to stop. */
-function pause(time: number, stop: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const end = () => {
-      clearTimeout(timer);
-      stop.removeEventListener("abort", end);
-      resolve();
-    };
-    const timer = setTimeout(end, time);
-    stop.addEventListener("abort", end);
-  });
+function describe({ relays, pk }: TwinUpdate): string {
+  return `relay ${relays.join(", ") || "none"} and encryption key ${pk ? formatHex(pk) : "none"}`;
 }

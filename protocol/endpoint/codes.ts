@@ -1,6 +1,6 @@
-import { RmbError } from "@rmb/protocol";
+import { RmbError } from "../errors.ts";
 
-/** Error codes of gateways, as the reference has them. */
+/** Error codes of endpoints, as the reference has them. */
 export const ErrorCode = {
   /** Of relays and services, and when a request can't be handed to the local side. */
   none: 0,
@@ -25,3 +25,6 @@ export class CodedError extends RmbError {
     this.code = code;
   }
 }
+
+/** The twin that was asked answers with an error. */
+export class RemoteError extends CodedError {}

@@ -1,17 +1,12 @@
 import { getLogger } from "@logtape/logtape";
-import {
-  type Keypair,
-  NotSentError,
-  OutgoingMessage,
-  RelayConnection,
-  type RelayState,
-  type RelayTimes,
-  RmbError,
-  type Session,
-} from "@rmb/protocol";
-import { openWsSocket } from "@rmb/protocol/ws-socket";
+import { RelayConnection, type RelayState, type RelayTimes } from "../connection.ts";
+import { NotSentError, RmbError } from "../errors.ts";
+import type { Keypair } from "../keys.ts";
+import { OutgoingMessage } from "../outgoing.ts";
+import type { Session } from "../session.ts";
+import type { OpenSocket } from "../socket.ts";
 
-const logger = getLogger(["rmb", "peer", "relays"]);
+const logger = getLogger(["rmb", "relays"]);
 
 /** Most relays that a twin has (protocol.md §10). */
 export const MAX_RELAYS = 4;
@@ -34,6 +29,8 @@ export interface RelaysOptions {
   readonly keypair: Keypair;
   /** Called with each envelope that arrives, encoded, from whichever relay. It must not throw. */
   readonly onMessage: (bytes: Uint8Array) => void;
+  /** Opens their WebSockets. Default: as {@linkcode RelayConnection} does. */
+  readonly openSocket?: OpenSocket;
   /** How patient the connections are; what is left out has its default. */
   readonly times?: Partial<RelayTimes>;
 }
@@ -73,7 +70,7 @@ interface Relay {
 }
 
 /**
- * The relays of a gateway: all connected at once. What arrives comes from all of them; messages go
+ * The relays of a twin: all connected at once. What arrives comes from all of them; messages go
  * through the best, which is the first of those that answer, in the order given. When it is lost, or
  * does not answer for a second, what it has not confirmed goes through the next one: receivers may get
  * a message twice, and know it by its uid. Messages return to a better one that has answered for 2 s.
@@ -104,7 +101,6 @@ export class Relays implements AsyncDisposable {
           ...options,
           url,
           times: { retry: RETRY, ...options.times },
-          openSocket: openWsSocket,
           onState: (state) => this.#noteState(relay, state),
           onHealth: (healthy) => this.#noteHealth(relay, healthy),
         }),

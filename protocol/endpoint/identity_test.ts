@@ -50,7 +50,7 @@ function person(
     twin,
     keypair,
     encryption,
-    identity: new Identity(id, directSignatures(keypair), encryption, registry),
+    identity: new Identity({ twin: id }, directSignatures(keypair), encryption, registry),
   };
 }
 
@@ -151,7 +151,7 @@ Deno.test("seal() encrypts empty payloads too, and shows nothing of any", async 
 });
 
 Deno.test("seal() does not encrypt without a usable key on both sides", async () => {
-  const keyless = new Identity(7, directSignatures(alice.keypair), undefined, registry);
+  const keyless = new Identity({ twin: 7 }, directSignatures(alice.keypair), undefined, registry);
   for (
     const [identity, twin] of [
       [alice.identity, withoutPk.twin.id],
@@ -169,7 +169,7 @@ Deno.test("seal() refuses requests while its key is not published, and answers i
   const signatures = directSignatures(alice.keypair);
   const response: EnvelopeInit = { ...REQUEST, message: { case: "response", value: {} } };
   for (const [{ twin: { id } }, answer] of [[withoutPk, "plain"], [bob, "cipher"]] as const) {
-    const unpublished = new Identity(id, signatures, alice.encryption, registry);
+    const unpublished = new Identity({ twin: id }, signatures, alice.encryption, registry);
     const reason = new RegExp(`^can't encrypt: twin ${id} does not publish this encryption key$`);
     await checkRefused(unpublished.seal(REQUEST, { twin: 9 }), ErrorCode.other, reason);
     const { payload } = decodeEnvelope((await unpublished.seal(response, { twin: 9 })).bytes);
@@ -182,7 +182,7 @@ Deno.test("seal() waits for the key to be published, and does not move the deadl
   const signatures = directSignatures(alice.keypair);
   const fresh = person(13, "sr25519", () => undefined);
   const { encryption } = fresh;
-  const identity = new Identity(13, signatures, encryption, registry, attempted.promise);
+  const identity = new Identity({ twin: 13 }, signatures, encryption, registry, attempted.promise);
   const timestamp = BigInt(unixNow() - 40);
   const sealing = identity.seal({ ...REQUEST, timestamp }, { twin: 9 });
   twins.set(13, { ...fresh.twin, pk: encryption.publicKey });
@@ -194,7 +194,7 @@ Deno.test("seal() waits for the key to be published, and does not move the deadl
 
 Deno.test("seal() encrypts while it can't be asked which key is published", async () => {
   const unreachable = new Identity(
-    UNREACHABLE,
+    { twin: UNREACHABLE },
     directSignatures(alice.keypair),
     alice.encryption,
     registry,
@@ -326,7 +326,7 @@ Deno.test("open() refuses ciphers that it can't decrypt (106)", async () => {
     await identity.open(await received(from, bob, fields));
   const good = await cipherOf(alice, bob);
   const short: EnvelopeInit = { payload: { case: "cipher", value: new Uint8Array(27) } };
-  const keyless = new Identity(9, directSignatures(bob.keypair), undefined, registry);
+  const keyless = new Identity({ twin: 9 }, directSignatures(bob.keypair), undefined, registry);
   await checkRefused(open(bob.identity, unusablePk, good), 106, /the sender's pk is no key/);
   await checkRefused(open(bob.identity, alice, await cipherOf(alice, alice)), 106, /another key/);
   await checkRefused(open(bob.identity, alice, short), 106, /27 bytes are too few/);

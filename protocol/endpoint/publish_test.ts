@@ -1,8 +1,8 @@
 import { EncryptionKeypair, Keypair, RegistryError, type TwinUpdate } from "@rmb/protocol";
 import { configure, type LogRecord, resetSync } from "@logtape/logtape";
 import assert from "node:assert/strict";
-import { inTime, until } from "../tests/fixtures/deadline.ts";
-import { ALICE } from "../tests/fixtures/network.ts";
+import { inTime, until } from "../../tests/fixtures/deadline.ts";
+import { ALICE } from "../../tests/fixtures/network.ts";
 import { type Publication, publish } from "./publish.ts";
 
 const keypair = Keypair.fromSecret(ALICE.secret, ALICE.type);
@@ -27,7 +27,7 @@ class Fixture implements Disposable {
     await configure({
       sinks: { sink },
       loggers: [
-        { category: ["rmb", "peer"], sinks: ["sink"] },
+        { category: ["rmb", "publish"], sinks: ["sink"] },
         { category: ["logtape", "meta"], sinks: [] },
       ],
       reset: true,
@@ -44,7 +44,14 @@ class Fixture implements Disposable {
         this.published = update;
       },
     };
-    const all = { id: 7, keypair, encryption, registry, domains: ["relay.test"], update: true };
+    const all = {
+      id: 7,
+      keypair,
+      encryption,
+      registry,
+      domains: ["relay.test"],
+      update: "replace" as const,
+    };
     return publish({ ...all, retry: [1, 4], ...options }, this.stop.signal);
   }
 
@@ -128,11 +135,34 @@ Deno.test("publish() does not report a failure that comes after it was stopped",
 
 Deno.test("publish() only warns when told not to update", async () => {
   using fixture = await Fixture.start();
-  await fixture.publish({ update: false });
+  await fixture.publish({ update: "warn" });
   assert.deepEqual(fixture.log, [{
     level: "warning",
     text: `twin 7 does not publish relay relay.test and encryption key 0x${pk.toHex()}: ` +
       "others may not reach it, and it can't encrypt for them",
   }]);
   assert.equal(fixture.updates, 0);
+});
+
+Deno.test("publish() completes what is not published at all, and leaves the rest alone", async () => {
+  using fixture = await Fixture.start();
+  const other = Keypair.fromSecret("//Alice").publicKey;
+  for (
+    const [before, after, warns] of [
+      [{ relays: [], pk: undefined }, { relays: ["relay.test"], pk }, false],
+      [{ relays: [], pk }, { relays: ["relay.test"], pk }, false],
+      [{ relays: ["another"], pk: undefined }, { relays: ["another"], pk }, true],
+      [{ relays: ["another", "relay.test"], pk }, undefined, false],
+      [{ relays: ["relay.test"], pk: other }, undefined, true],
+    ] as const
+  ) {
+    fixture.published = before;
+    fixture.updates = 0;
+    fixture.log.length = 0;
+    await inTime(fixture.publish({ update: "complete" }), "the end");
+    assert.deepEqual(fixture.published, after ?? before);
+    assert.equal(fixture.updates, after === undefined ? 0 : 1);
+    const warnings = fixture.log.filter(({ level }) => level === "warning");
+    assert.equal(warnings.length, warns ? 1 : 0, JSON.stringify(fixture.log));
+  }
 });

@@ -1,21 +1,9 @@
 import { getLogger } from "@logtape/logtape";
-import { type Keypair, verifySignature } from "@rmb/protocol";
+import type { Keypair } from "@rmb/protocol";
+import { directSignatures, type Signatures } from "@rmb/protocol/endpoint";
 import type { SignatureJob, SignatureResult, ToSignatureWorker } from "./signature_jobs.ts";
 
 const logger = getLogger(["rmb", "peer", "signatures"]);
-
-/** Signs for a twin, and verifies what others have signed. */
-export interface Signatures {
-  /** Signs a message, see {@linkcode Keypair.sign}. */
-  sign(message: Uint8Array): Promise<Uint8Array>;
-  /** Whether a signature holds, see {@linkcode verifySignature}. */
-  verify(account: Uint8Array, message: Uint8Array, signature: Uint8Array): Promise<boolean>;
-}
-
-/** Signatures made and verified where they are asked for. */
-export function directSignatures(keypair: Pick<Keypair, "sign">): Signatures {
-  return { sign: (message) => keypair.sign(message), verify: verifySignature };
-}
 
 /** First byte of sr25519 signatures. Others are the runtime's, and off this thread in any case. */
 const SR25519_TAG = 0x73;

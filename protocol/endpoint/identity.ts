@@ -1,19 +1,18 @@
+import { formatHex } from "../account.ts";
+import type { EncryptionKeypair } from "../encryption.ts";
 import {
-  challenge,
   createEnvelope,
   encodeEnvelope,
-  EncryptionError,
-  type EncryptionKeypair,
-  type Envelope,
   type EnvelopeInit,
-  formatHex,
-  type Session,
   stampEnvelope,
   timeLeft,
-  type Twin,
-  type TwinRegistry,
   unixNow,
-} from "@rmb/protocol";
+} from "../envelope.ts";
+import { EncryptionError } from "../errors.ts";
+import type { Envelope } from "../gen/types_pb.ts";
+import { sameSession, type Session } from "../session.ts";
+import { challenge } from "../signature.ts";
+import type { Twin, TwinRegistry } from "../twin.ts";
 import { CodedError, ErrorCode } from "./codes.ts";
 import type { Signatures } from "./signatures.ts";
 
@@ -35,7 +34,7 @@ export interface SealedEnvelope {
 
 /** A twin that sends and receives: its session and keys, and the registry it looks others up in. */
 export class Identity {
-  /** Its session; gateways have no session id. */
+  /** Its session; a gateway's has no session id. */
   readonly session: Session;
   readonly #signatures: Signatures;
   readonly #encryption: EncryptionKeypair | undefined;
@@ -45,20 +44,20 @@ export class Identity {
   /**
    * Makes an identity. Without an encryption key pair it can only receive what is not encrypted.
    *
-   * @param twin Its id.
+   * @param session Its session.
    * @param signatures Signs and verifies.
    * @param encryption Its encryption key pair.
    * @param registry Who others are, and what this twin publishes.
    * @param attempted Settles when it was tried to publish the encryption key.
    */
   constructor(
-    twin: number,
+    session: Session,
     signatures: Signatures,
     encryption: EncryptionKeypair | undefined,
     registry: Pick<TwinRegistry, "twin">,
     attempted: Promise<void> = Promise.resolve(),
   ) {
-    this.session = { twin };
+    this.session = session;
     this.#signatures = signatures;
     this.#encryption = encryption;
     this.#registry = registry;
@@ -127,7 +126,7 @@ export class Identity {
       );
     }
     const { destination, payload } = envelope;
-    if (destination?.twin !== this.session.twin || destination.connection !== undefined) {
+    if (destination === undefined || !sameSession(destination, this.session)) {
       throw new CodedError(ErrorCode.other, "message is for someone else");
     }
     if (payload.case !== "cipher") return;

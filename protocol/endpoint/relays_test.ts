@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { NotSentError, readRouting, RmbError } from "@rmb/protocol";
-import { checkNotSent, envelope, keypair, nextUid } from "../protocol/tests/client.ts";
-import { Events, Network, TestRelay, type TestSession } from "../protocol/tests/relay.ts";
-import { until } from "../tests/fixtures/deadline.ts";
+import { openWsSocket } from "@rmb/protocol/ws-socket";
+import { checkNotSent, envelope, keypair, nextUid } from "../tests/client.ts";
+import { Events, Network, TestRelay, type TestSession } from "../tests/relay.ts";
+import { until } from "../../tests/fixtures/deadline.ts";
 import { Relays } from "./relays.ts";
 
 Deno.test.sanitizer({ ops: true, resources: true });
@@ -23,6 +24,7 @@ class Fixture implements AsyncDisposable {
       session: { twin: 7 },
       keypair,
       onMessage: (bytes) => this.received.push(bytes),
+      openSocket: openWsSocket,
       times: { retry: [1, 4] },
     });
   }

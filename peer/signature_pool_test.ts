@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { Keypair, type KeyType, verifySignature } from "@rmb/protocol";
-import { SignaturePool } from "./signatures.ts";
+import { SignaturePool } from "./signature_pool.ts";
 
 const SECRET = "//Alice";
 const CORES = 3;

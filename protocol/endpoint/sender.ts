@@ -1,14 +1,14 @@
-import { type EnvelopeInit, formatSession, type Session } from "@rmb/protocol";
+import type { EnvelopeInit } from "../envelope.ts";
+import { formatSession, type Session } from "../session.ts";
 import { CodedError, ErrorCode } from "./codes.ts";
 import type { Identity } from "./identity.ts";
 import { Lanes } from "./lanes.ts";
-import type { PeerMetrics } from "./metrics.ts";
 
 /** Messages, and bytes of them, on their way to a relay; above, no more are taken from local lists. */
 const MAX_WAITING = 10_000;
 const MAX_WAITING_BYTES = 64 * 1024 * 1024;
 
-/** What a gateway needs of what connects it to its relays. */
+/** What an endpoint needs of what connects it to its relays. */
 export interface RelayLink {
   /** Sends an encoded envelope within a time, in milliseconds. Resolves when a relay has it. */
   send(bytes: Uint8Array, timeout: number): Promise<void>;
@@ -21,19 +21,31 @@ export interface RelayLink {
 /** Seals envelopes and has them sent, in order for each destination. */
 export class Sender {
   readonly #identity: Identity;
-  readonly #link: RelayLink;
-  readonly #metrics: PeerMetrics;
+  readonly #link: Pick<RelayLink, "send">;
+  readonly #onSent: (kind: string | undefined) => void;
   readonly #stop: AbortSignal;
   readonly #lanes = new Lanes();
   #waiting = 0;
   #waitingBytes = 0;
   #onRoom: (() => void)[] = [];
 
-  /** Makes one. When told to stop, nobody waits for room any more. */
-  constructor(identity: Identity, link: RelayLink, metrics: PeerMetrics, stop: AbortSignal) {
+  /**
+   * Makes one.
+   *
+   * @param identity Seals what is sent.
+   * @param link Sends it.
+   * @param stop When it aborts, nobody waits for room any more.
+   * @param onSent Called with the kind of each message that a relay has confirmed. It must not throw.
+   */
+  constructor(
+    identity: Identity,
+    link: Pick<RelayLink, "send">,
+    stop: AbortSignal,
+    onSent: (kind: string | undefined) => void = () => {},
+  ) {
     this.#identity = identity;
     this.#link = link;
-    this.#metrics = metrics;
+    this.#onSent = onSent;
     this.#stop = stop;
     stop.addEventListener("abort", () => this.#wake());
   }
@@ -75,7 +87,7 @@ export class Sender {
         return [sent]; // The next one needs not wait for it.
       });
       await sent;
-      this.#metrics.count(this.#metrics.sent, fields.message?.case);
+      this.#onSent(fields.message?.case);
     } catch (cause) {
       if (cause instanceof CodedError) throw cause;
       throw new CodedError(ErrorCode.other, (cause as Error).message, { cause });
