@@ -1,11 +1,8 @@
-import { CodedError, ErrorCode } from "@rmb/protocol/endpoint";
-import { sha256 } from "@noble/hashes/sha2.js";
+import { CodedError, ErrorCode, knownBy } from "@rmb/protocol/endpoint";
 import type { Bus } from "./bus.ts";
 import { type CommandQueue, CommandQueues } from "./command_queues.ts";
 import { formatRemoteRequest, isReserved, type RemoteRequest } from "./local.ts";
 
-/** Bytes of the digest that a request is known by. */
-const KNOWN_BYTES = 16;
 /** Longest command taken, in characters: it is a key, in Redis and here, for as long as it is known. */
 const MAX_COMMAND_LENGTH = 1024;
 
@@ -84,15 +81,4 @@ export class Deliveries {
       );
     }
   }
-}
-
-const utf8 = new TextEncoder();
-
-/**
- * What a request and its copies are known by. What a relay can alter under a signature makes no other
- * request: where the uid ends and the tags begin, and whether an empty connection is there.
- */
-function knownBy({ source, uid, tags = "" }: RemoteRequest): Uint8Array {
-  const text = `${source.twin}:${source.connection ?? ""}\n${uid}${tags}`;
-  return sha256(utf8.encode(text)).subarray(0, KNOWN_BYTES);
 }

@@ -1,10 +1,29 @@
 /**
- * The protocol of RMB, the reliable message bus: envelopes, keys, signatures, encryption, relay
- * tokens, twin registries, and a relay connection that stays connected.
+ * The protocol of RMB, the reliable message bus: a client for bots, and what it is made of, which is
+ * envelopes, keys, signatures, encryption, relay tokens, twin registries, and a relay connection that stays
+ * connected.
  *
  * @module
  */
 export { formatAccount, formatHex, parseAccount, parseHex } from "./account.ts";
+export {
+  AbortError,
+  type BytesOptions,
+  type CallOptions,
+  CallTimeoutError,
+  Client,
+  type ClientOptions,
+  ClosedError,
+  CommandError,
+  type CommandRequest,
+  Commands,
+  ConnectError,
+  type Handler,
+  type Middleware,
+  OfflineError,
+  RelayError,
+  UnknownTwinError,
+} from "./client/mod.ts";
 export {
   RelayConnection,
   type RelayConnectionOptions,
@@ -30,6 +49,8 @@ export {
   timeLeft,
   unixNow,
 } from "./envelope.ts";
+export { CodedError, ErrorCode, RemoteError } from "./endpoint/codes.ts";
+export type { RelayStatus } from "./endpoint/relays.ts";
 export {
   EncryptionError,
   FormatError,

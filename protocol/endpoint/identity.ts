@@ -27,6 +27,7 @@ const MAX_AHEAD = 3600;
 
 /** An envelope sealed: stamped, encrypted if both sides publish a key, and signed. */
 export interface SealedEnvelope {
+  /** Encoded. */
   readonly bytes: Uint8Array;
   /** Seconds until it expires. */
   readonly timeLeft: number;

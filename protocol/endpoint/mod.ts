@@ -6,6 +6,7 @@
  */
 export { CodedError, ErrorCode, RemoteError } from "./codes.ts";
 export { Identity, isOfRelay, lifeOf, type SealedEnvelope } from "./identity.ts";
+export { knownBy } from "./known.ts";
 export { Lanes } from "./lanes.ts";
 export { type Publication, publish } from "./publish.ts";
 export { checkRelays, MAX_RELAYS, Relays, type RelaysOptions, type RelayStatus } from "./relays.ts";

@@ -16,8 +16,11 @@ const RETRY = [60_000, 3_600_000] as const;
 export interface Publication {
   /** Id of the twin. */
   readonly id: number;
+  /** Its key pair. */
   readonly keypair: Keypair;
+  /** Its encryption key pair, if its secret has one. */
   readonly encryption: EncryptionKeypair | undefined;
+  /** Where. */
   readonly registry: Pick<TwinRegistry, "twin" | "updateTwin">;
   /** Domains of its relays; without any, those that are published stay. */
   readonly domains: readonly string[];

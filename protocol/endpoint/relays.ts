@@ -29,6 +29,8 @@ export interface RelaysOptions {
   readonly keypair: Keypair;
   /** Called with each envelope that arrives, encoded, from whichever relay. It must not throw. */
   readonly onMessage: (bytes: Uint8Array) => void;
+  /** Called when one of them is connected, or is not any more. It must not throw. */
+  readonly onChange?: () => void;
   /** Opens their WebSockets. Default: as {@linkcode RelayConnection} does. */
   readonly openSocket?: OpenSocket;
   /** How patient the connections are; what is left out has its default. */
@@ -80,6 +82,7 @@ export class Relays implements AsyncDisposable {
   #preferred: Relay;
   /** Runs while there is a better relay than the preferred one. */
   #healing: ReturnType<typeof setInterval> | undefined;
+  readonly #onChange: () => void;
   #closed = false;
 
   /**
@@ -87,8 +90,9 @@ export class Relays implements AsyncDisposable {
    *
    * @throws {RmbError} if the URLs are not those of 1 to 4 relays.
    */
-  constructor({ urls, ...options }: RelaysOptions) {
+  constructor({ urls, onChange = () => {}, ...options }: RelaysOptions) {
     checkRelays(urls);
+    this.#onChange = onChange;
     this.#relays = urls.map((url) => {
       const relay: Relay = {
         url,
@@ -101,7 +105,10 @@ export class Relays implements AsyncDisposable {
           ...options,
           url,
           times: { retry: RETRY, ...options.times },
-          onState: (state) => this.#noteState(relay, state),
+          onState: (state) => {
+            this.#noteState(relay, state);
+            this.#onChange();
+          },
           onHealth: (healthy) => this.#noteHealth(relay, healthy),
         }),
       };

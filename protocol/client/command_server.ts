@@ -1,0 +1,196 @@
+import { getLogger } from "@logtape/logtape";
+import { LRUCache } from "lru-cache";
+import { formatHex } from "../account.ts";
+import { CodedError, ErrorCode } from "../endpoint/codes.ts";
+import { knownBy } from "../endpoint/known.ts";
+import { Lanes } from "../endpoint/lanes.ts";
+import type { Sender } from "../endpoint/sender.ts";
+import { type EnvelopeInit, timeLeft } from "../envelope.ts";
+import type { Envelope } from "../gen/types_pb.ts";
+import { formatSession, type Session } from "../session.ts";
+import type { CommandRequest, Commands } from "./commands.ts";
+import { BYTES_SCHEMA, encodeJson, JSON_SCHEMA } from "./json.ts";
+
+const logger = getLogger(["rmb", "client"]);
+
+/** Shortest life of an answer, in seconds: who asked may be away for a while. */
+const ANSWER_LIFE = 300;
+/** Requests, and bytes of them, that are being answered; more are refused. */
+const MAX_REQUESTS = 10_000;
+const MAX_BYTES = 64 * 1024 * 1024;
+/** What one twin may have of them: none fills it for the others. */
+const SHARE = 4;
+/** Most requests whose copies are known. Each takes about 150 bytes. */
+const MAX_KNOWN = 100_000;
+/** Longest life of a request that counts, in seconds: so long its copies can come. */
+const MAX_LIFE = 3600;
+/** How long handlers have to finish when the client closes, in milliseconds. */
+const CLOSE_TIME = 5000;
+
+/** Requests that are being answered. */
+interface Load {
+  requests: number;
+  bytes: number;
+}
+
+/** Answers the requests that a client gets: each once, whatever becomes of it, and so many at a time. */
+export class CommandServer {
+  readonly #commands: Commands;
+  readonly #sender: Sender;
+  readonly #known = new LRUCache<string, true>({ max: MAX_KNOWN, ttl: MAX_LIFE * 1000 });
+  readonly #lanes = new Lanes();
+  readonly #load: Load = { requests: 0, bytes: 0 };
+  readonly #loads = new Map<number, Load>();
+  /** What is being answered, and what tells its handler that nobody waits any more. */
+  readonly #underWay = new Map<Promise<void>, AbortController>();
+
+  /** Makes one. */
+  constructor(commands: Commands, sender: Sender) {
+    this.#commands = commands;
+    this.#sender = sender;
+  }
+
+  /**
+   * Takes a request; those of one sender are begun in order.
+   *
+   * @param open Verifies and decrypts it.
+   */
+  take(envelope: Envelope, open: () => Promise<void>): void {
+    const source = sourceOf(envelope);
+    const own = this.#loads.get(source.twin) ?? { requests: 0, bytes: 0 };
+    if (isFull(this.#load, 1) || isFull(own, SHARE)) {
+      return this.#refuse(envelope, new CodedError(ErrorCode.other, "too many requests wait"));
+    }
+    const size = envelope.payload.value?.length ?? 0;
+    this.#loads.set(source.twin, own);
+    this.#count(own, 1, size);
+    const opened = open(); // Several at once.
+    opened.catch(() => {});
+    const expiry = new AbortController();
+    const begun = this.#lanes.run(formatSession(source), async () => {
+      await opened;
+      return [this.#isKnown(envelope) ? undefined : this.#answer(envelope, expiry)] as const;
+    });
+    const done: Promise<void> = begun.then(
+      ([answered]) => answered,
+      (error) => this.#refuse(envelope, error),
+    ).finally(() => {
+      this.#count(own, -1, -size);
+      if (own.requests === 0) this.#loads.delete(source.twin);
+      this.#underWay.delete(done);
+    });
+    this.#underWay.set(done, expiry);
+  }
+
+  /** Waits for the handlers under way and for their answers to be sent, but not for ever. */
+  async close(): Promise<void> {
+    const { promise: late, resolve } = Promise.withResolvers<void>();
+    const timer = setTimeout(resolve, CLOSE_TIME);
+    await Promise.race([Promise.all(this.#underWay.keys()), late]);
+    clearTimeout(timer);
+    for (const expiry of this.#underWay.values()) expiry.abort();
+  }
+
+  /** Whether a request was taken before; from now on it was. */
+  #isKnown(envelope: Envelope): boolean {
+    const { uid, tags } = envelope;
+    const known = formatHex(knownBy({ source: sourceOf(envelope), uid, tags }));
+    if (this.#known.has(known)) return true;
+    this.#known.set(known, true);
+    return false;
+  }
+
+  /** Tells who sent a request why it is refused. */
+  #refuse(envelope: Envelope, error: unknown): void {
+    const { code, message } = error instanceof CodedError
+      ? error
+      : new CodedError(ErrorCode.other, "request can't be verified now");
+    logger.debug("request {uid} from {source} is refused: {error}", {
+      uid: envelope.uid,
+      source: formatSession(sourceOf(envelope)),
+      error: String(error),
+    });
+    // To wait would be to keep what others send.
+    if (this.#sender.isFull) return;
+    void this.#send(envelope, { message: { case: "error", value: { code, message } } });
+  }
+
+  async #answer(envelope: Envelope, expiry: AbortController): Promise<void> {
+    const { message, uid, tags, schema, payload } = envelope;
+    const timer = setTimeout(() => expiry.abort(), lifeLeft(envelope) * 1000);
+    const answer = await this.#run({
+      caller: sourceOf(envelope),
+      command: message.case === "request" ? message.value.command : "",
+      ...{ uid, tags, schema },
+      payload: payload.value ?? new Uint8Array(),
+      signal: expiry.signal,
+    });
+    clearTimeout(timer);
+    await this.#send(envelope, answer);
+  }
+
+  /** Has a request answered, and makes an answer of whatever becomes of it. */
+  async #run(request: CommandRequest): Promise<EnvelopeInit> {
+    const { command, caller } = request;
+    try {
+      const result = await this.#commands.answer(request);
+      const [value, schema] = result instanceof Uint8Array
+        ? [result, BYTES_SCHEMA]
+        : [encodeJson(result), JSON_SCHEMA];
+      const payload = { case: "plain", value } as const;
+      return { message: { case: "response", value: {} }, payload, schema };
+    } catch (error) {
+      if (error instanceof CodedError) {
+        const { code, message } = error;
+        return { message: { case: "error", value: { code, message } } };
+      }
+      logger.error("{command}, asked for by {caller}, failed: {error}", {
+        command,
+        caller: formatSession(caller),
+        error: error instanceof Error ? error.stack : String(error),
+      });
+      const message = `${command} failed`;
+      return { message: { case: "error", value: { code: ErrorCode.other, message } } };
+    }
+  }
+
+  /** Sends an answer; that it can't be sent is no one's to know but the log's. */
+  async #send(request: Envelope, fields: EnvelopeInit): Promise<void> {
+    const { uid, tags } = request;
+    const expiration = BigInt(Math.max(ANSWER_LIFE, lifeLeft(request)));
+    const destination = sourceOf(request);
+    try {
+      await this.#sender.send(
+        { schema: JSON_SCHEMA, ...fields, uid, tags, expiration },
+        destination,
+      );
+    } catch (error) {
+      logger.warn("no answer to {uid} of {destination}: {error}", {
+        uid,
+        destination: formatSession(destination),
+        error: (error as Error).message,
+      });
+    }
+  }
+
+  #count(own: Load, requests: number, bytes: number): void {
+    for (const load of [this.#load, own]) {
+      load.requests += requests;
+      load.bytes += bytes;
+    }
+  }
+}
+
+/** Whether some requests are as many as there may be, or as a part of that. */
+function isFull({ requests, bytes }: Load, part: number): boolean {
+  return requests >= MAX_REQUESTS / part || bytes >= MAX_BYTES / part;
+}
+
+/** Seconds for which somebody may wait for the answer. */
+function lifeLeft(request: Envelope): number {
+  return Math.min(Math.max(timeLeft(request), 0), MAX_LIFE);
+}
+
+function sourceOf({ source }: Envelope): Session {
+  return { twin: source?.twin ?? 0, connection: source?.connection };
+}
