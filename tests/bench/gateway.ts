@@ -129,7 +129,7 @@ async function roundTrips(
  * Seconds of CPU time for what one gateway does in one round trip: encrypt and sign a message, verify
  * and decrypt another; the mean of both twins' kinds of keys.
  */
-async function cryptographyOf(size: number): Promise<number> {
+export async function cryptographyOf(size: number): Promise<number> {
   const twins = [ALICE, BOB];
   const pairs = await Promise.all(twins.map(async (twin, i) => {
     const other = twins[1 - i]!;

@@ -1,11 +1,12 @@
 /**
- * Measures relay and gateway, each thing beside the least that anyone could do it with, in turns so that all have
+ * Measures relay, gateway and client, each thing beside the least that anyone could do it with, in turns so that all have
  * the same machine. Linux only: CPU time and memory are read from /proc. Prints Markdown.
  *
  *     deno task bench                          all of it: about 12 minutes
  *     deno task bench forwarding idle          some of it
  *     deno task bench redis --redis URL        with a Redis that runs already
  */
+import { benchClient } from "./client.ts";
 import { benchCryptography } from "./cryptography.ts";
 import { benchFederation } from "./federation.ts";
 import { benchFiles } from "./files.ts";
@@ -27,6 +28,7 @@ const benchmarks: Readonly<Record<string, () => Promise<void>>> = {
   federation: benchFederation,
   files: benchFiles,
   gateway: benchGateway,
+  client: benchClient,
   idle: benchIdle,
   cryptography: benchCryptography,
   startup: benchStartup,
