@@ -1,14 +1,20 @@
 /**
- * Makes sure that there is a redis-server for the demo, the tests and the benchmarks: installs it where
- * that is possible, or says what to install.
+ * Makes sure that there are the programs that demo, tests and benchmarks start: installs their Debian
+ * packages where that is possible, or says what to install.
+ *
+ *     setup.ts <package>…
  */
-const PACKAGE = "redis-server";
+/** A command of each package, by which it is told whether it is there. */
+const COMMANDS: Readonly<Record<string, string>> = {
+  "chromium": "chromium",
+  "redis-server": "redis-server",
+};
 
 async function run(command: string, ...args: string[]): Promise<boolean> {
   try {
     const { success, stderr } = await new Deno.Command(command, {
       args,
-      // Runlevel 1: the package's own server, which nobody here needs, is not started.
+      // Runlevel 1: the packages' own servers, which nobody here needs, are not started.
       env: { DEBIAN_FRONTEND: "noninteractive", RUNLEVEL: "1" },
       stdin: "null",
       stdout: "null",
@@ -22,13 +28,21 @@ async function run(command: string, ...args: string[]): Promise<boolean> {
   }
 }
 
-if (!await run(PACKAGE, "--version")) {
-  console.error(`${PACKAGE} is not here, installing it with apt-get`);
-  const installed = await run("apt-get", "update", "-qq") &&
-    await run("apt-get", "install", "-qq", "-y", "--no-install-recommends", PACKAGE) &&
-    await run(PACKAGE, "--version");
-  if (!installed) {
-    console.error(`${PACKAGE} is missing: install it first (Debian: apt-get install ${PACKAGE})`);
+async function missing(): Promise<string[]> {
+  const there = await Promise.all(
+    Deno.args.map((name) => run("sh", "-c", `command -v ${COMMANDS[name]} >/dev/null`)),
+  );
+  return Deno.args.filter((_, i) => !there[i]);
+}
+
+const packages = await missing();
+if (packages.length > 0) {
+  console.error(`installing what is missing, with apt-get: ${packages.join(" ")}`);
+  await run("apt-get", "update", "-qq") &&
+    await run("apt-get", "install", "-qq", "-y", "--no-install-recommends", ...packages);
+  const left = await missing();
+  if (left.length > 0) {
+    console.error(`Install first: ${left.join(" ")} (Debian: apt-get install ${left.join(" ")})`);
     Deno.exit(1);
   }
 }
