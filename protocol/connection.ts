@@ -6,8 +6,15 @@ import { OutgoingMessage } from "./outgoing.ts";
 import { onAbort, pause } from "./pause.ts";
 import { askForDate, explainRefusal } from "./refusal.ts";
 import type { Session } from "./session.ts";
-import { type OpenSocket, openWebSocket, type Refusal, type RelaySocket } from "./socket.ts";
+import {
+  checkPlatform,
+  type OpenSocket,
+  openWebSocket,
+  type Refusal,
+  type RelaySocket,
+} from "./socket.ts";
 import { createToken } from "./token.ts";
+import { withResolvers } from "./with_resolvers.ts";
 
 /** Whether a relay is connected and, if not, why and for how long. */
 export type RelayState =
@@ -111,8 +118,10 @@ export class RelayConnection implements AsyncDisposable {
    * Begins to connect at once, and never throws for a relay that can't be reached.
    *
    * @throws {FormatError} if the URL is not a relay's.
+   * @throws {RmbError} if the platform has no WebSocket and none is given.
    */
   constructor(options: RelayConnectionOptions) {
+    if (options.openSocket === undefined) checkPlatform();
     this.#options = options;
     this.#url = parseRelayUrl(options.url);
     const defaults = { connect: 10_000, ping: 20_000, silence: 40_000, retry: [1000, 30_000] };
@@ -252,7 +261,7 @@ export class RelayConnection implements AsyncDisposable {
     url.search = await createToken(this.#options.keypair, this.#options.session);
     if (this.#closing.signal.aborted) return "closed";
     const { openSocket = openWebSocket } = this.#options;
-    const { promise: ended, resolve: end } = Promise.withResolvers<End>();
+    const { promise: ended, resolve: end } = withResolvers<End>();
     const { host } = this.#url;
     const { connect, ping, silence } = this.#times;
     const tick = Math.min(TICK, ping, silence / 4);

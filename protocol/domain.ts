@@ -19,7 +19,7 @@ export function formatRelayDomains(domains: readonly string[]): string {
 /** Whether two lists name the same relay domains; order and duplicates do not matter. */
 export function sameRelayDomains(a: readonly string[], b: readonly string[]): boolean {
   const [left, right] = [new Set(a), new Set(b)];
-  return left.size === right.size && left.isSubsetOf(right);
+  return left.size === right.size && [...left].every((domain) => right.has(domain));
 }
 
 /**

@@ -1,4 +1,5 @@
 import { NotSentError } from "./errors.ts";
+import { withResolvers } from "./with_resolvers.ts";
 
 /** The longest time that a timer can have, in milliseconds: 25 days. */
 const MAX_TIMER = 2 ** 31 - 1;
@@ -23,7 +24,7 @@ export class OutgoingMessage {
    */
   constructor(bytes: Uint8Array, timeout: number | undefined, explain: () => string) {
     this.bytes = bytes;
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const { promise, resolve, reject } = withResolvers<void>();
     this.confirmed = promise;
     this.#resolve = resolve;
     this.#reject = reject;

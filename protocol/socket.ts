@@ -1,3 +1,17 @@
+import { RmbError } from "./errors.ts";
+
+/**
+ * Checks that the platform has a WebSocket: Node has one from version 22 on.
+ *
+ * @throws {RmbError} if not; says what to do.
+ */
+export function checkPlatform(): void {
+  if (typeof WebSocket !== "undefined") return;
+  throw new RmbError(
+    'This platform has no WebSocket: give it one, globalThis.WebSocket = (await import("ws")).WebSocket',
+  );
+}
+
 /** An answer that a relay gave instead of taking a connection. */
 export interface Refusal {
   /** HTTP status. */

@@ -17,6 +17,7 @@ import { CommandServer } from "./command_server.ts";
 import { Commands } from "./commands.ts";
 import { AbortError, ConnectError } from "./errors.ts";
 import { BYTES_SCHEMA, encodeJson, JSON_SCHEMA, parseJson } from "./json.ts";
+import { withResolvers } from "../with_resolvers.ts";
 
 const logger = getLogger(["rmb", "client"]);
 
@@ -120,7 +121,7 @@ export class Client implements AsyncDisposable {
     this.session = session === null ? { twin } : { twin, connection: session };
     const encryption = EncryptionKeypair.fromSecret(secret);
     const { signal } = this.#closing;
-    const { promise, resolve } = Promise.withResolvers<void>();
+    const { promise, resolve } = withResolvers<void>();
     this.#attempted = promise;
     signal.addEventListener("abort", () => resolve());
     const signatures = directSignatures(keypair);
@@ -261,8 +262,8 @@ export class Client implements AsyncDisposable {
 
   /** Waits until a relay is connected and what is missing was published. */
   async #connected({ timeout = CONNECT_TIME, signal }: ClientOptions): Promise<void> {
-    const { promise: failed, reject } = Promise.withResolvers<never>();
-    const { promise: connected, resolve } = Promise.withResolvers<void>();
+    const { promise: failed, reject } = withResolvers<never>();
+    const { promise: connected, resolve } = withResolvers<void>();
     const look = () => this.relays.some(({ connected }) => connected) && resolve();
     const abort = () =>
       reject(new AbortError("Connecting was given up", { cause: signal?.reason }));

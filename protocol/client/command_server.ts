@@ -10,6 +10,7 @@ import type { Envelope } from "../gen/types_pb.ts";
 import { formatSession, type Session } from "../session.ts";
 import type { CommandRequest, Commands } from "./commands.ts";
 import { BYTES_SCHEMA, encodeJson, JSON_SCHEMA } from "./json.ts";
+import { withResolvers } from "../with_resolvers.ts";
 
 const logger = getLogger(["rmb", "client"]);
 
@@ -84,7 +85,7 @@ export class CommandServer {
 
   /** Waits for the handlers under way and for their answers to be sent, but not for ever. */
   async close(): Promise<void> {
-    const { promise: late, resolve } = Promise.withResolvers<void>();
+    const { promise: late, resolve } = withResolvers<void>();
     const timer = setTimeout(resolve, CLOSE_TIME);
     await Promise.race([Promise.all(this.#underWay.keys()), late]);
     clearTimeout(timer);

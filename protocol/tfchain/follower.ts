@@ -4,6 +4,7 @@ import type { TwinCache } from "./cache.ts";
 import { type Codec, type Head, twinOf } from "./codec.ts";
 import type { Link } from "./link.ts";
 import { describe, NodeLostError } from "./node.ts";
+import { withResolvers } from "../with_resolvers.ts";
 
 const logger = getLogger(["rmb", "registry"]);
 
@@ -45,7 +46,7 @@ export class Follower {
   #following: Promise<void> = Promise.resolve();
   #busyWith: Link | undefined;
   /** Settles when another block is the last one seen. */
-  #moved = Promise.withResolvers<void>();
+  #moved = withResolvers<void>();
   #complaint = "";
   /** Best blocks in a row that the node in use could not be followed to. */
   #failed = 0;
@@ -204,7 +205,7 @@ export class Follower {
 
   #move(): void {
     this.#moved.resolve();
-    this.#moved = Promise.withResolvers();
+    this.#moved = withResolvers();
   }
 }
 

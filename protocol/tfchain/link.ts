@@ -3,6 +3,7 @@ import { RegistryError } from "../errors.ts";
 import { Codec, type Head } from "./codec.ts";
 import { describe, Node } from "./node.ts";
 import { readRuntime, type RuntimeVersion, sameRuntime } from "./runtime.ts";
+import { withResolvers } from "../with_resolvers.ts";
 
 const logger = getLogger(["rmb", "registry"]);
 
@@ -90,7 +91,7 @@ export class Link {
 
   async #subscribe(): Promise<void> {
     const { codec, node } = this;
-    const first = Promise.withResolvers<void>();
+    const first = withResolvers<void>();
     await node.subscribe("chain_subscribeNewHeads", [], (header) => {
       this.#announce(codec.readHead(header));
       first.resolve();

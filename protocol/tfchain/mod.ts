@@ -6,6 +6,7 @@
  */
 import { isTfchainDomain, parseRelayUrl } from "../domain.ts";
 import type { Keypair } from "../keys.ts";
+import { checkPlatform } from "../socket.ts";
 import type { Twin, TwinRegistry, TwinUpdate } from "../twin.ts";
 import { TwinCache } from "./cache.ts";
 import { Follower } from "./follower.ts";
@@ -87,10 +88,12 @@ export class TfchainRegistry implements TwinRegistry {
    * @throws {RegistryError} if none can be reached, or none is of a chain that has twins, with the
    * reason for each URL.
    * @throws {FormatError} if there is no URL, or one is none of a WebSocket.
+   * @throws {RmbError} if the platform has no WebSocket.
    * @throws The signal's reason, if it aborts before.
    */
   static async connect(options: TfchainOptions): Promise<TfchainRegistry> {
     const { urls, catchUpThreshold = CATCH_UP_THRESHOLD, signal } = options;
+    checkPlatform();
     const cache: TwinCache = new TwinCache((id) => lookUps.twin(id));
     const follower = new Follower(cache, catchUpThreshold);
     const nodes = await Nodes.connect(urls, follower, signal);

@@ -1,4 +1,5 @@
 import { RmbError } from "../errors.ts";
+import { withResolvers } from "../with_resolvers.ts";
 
 /** How long a node has to answer a call, in milliseconds: one that takes longer hangs. */
 const CALL_TIME = 5000;
@@ -54,7 +55,7 @@ export class Node {
   readonly #socket: WebSocket;
   readonly #calls = new Map<number, Call>();
   readonly #subscriptions = new Map<unknown, (item: unknown) => void>();
-  readonly #lost = Promise.withResolvers<NodeLostError>();
+  readonly #lost = withResolvers<NodeLostError>();
   readonly #early: Item[] = [];
   #lostBy: NodeLostError | undefined;
   #nextId = 1;
@@ -84,7 +85,7 @@ export class Node {
     const abort = () => node.leave(describe(signal.reason));
     signal.addEventListener("abort", abort);
     node.lost.then(() => signal.removeEventListener("abort", abort));
-    const opened = Promise.withResolvers<void>();
+    const opened = withResolvers<void>();
     node.#socket.onopen = () => opened.resolve();
     await Promise.race([opened.promise, node.lost.then((error) => Promise.reject(error))]);
     return node;

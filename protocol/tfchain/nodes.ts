@@ -3,6 +3,7 @@ import { FormatError, RegistryError } from "../errors.ts";
 import type { Follower } from "./follower.ts";
 import { Link } from "./link.ts";
 import { describe, redactNodeUrl } from "./node.ts";
+import { withResolvers } from "../with_resolvers.ts";
 
 const logger = getLogger(["rmb", "registry"]);
 
@@ -33,7 +34,7 @@ export class Nodes implements AsyncDisposable {
   /** Why there is no connection, while none is being made. */
   #failure: string | undefined;
   /** Settles when a connection is made, or none of the nodes could be reached. */
-  #tried = Promise.withResolvers<void>();
+  #tried = withResolvers<void>();
   #closed = false;
   /** Ends the wait or the attempt under way. */
   #interrupt: () => void = () => {};
@@ -92,7 +93,7 @@ export class Nodes implements AsyncDisposable {
    */
   async link(): Promise<Link> {
     if (!isInUse(this.#link) && this.#failure === undefined) {
-      const late = Promise.withResolvers<void>();
+      const late = withResolvers<void>();
       const timer = setTimeout(late.resolve, LINK_TIME);
       await Promise.race([this.#tried.promise, late.promise]);
       clearTimeout(timer);
@@ -187,7 +188,7 @@ export class Nodes implements AsyncDisposable {
   /** Tells who waits that there is a connection now, or a reason why there is none. */
   #settle(): void {
     this.#tried.resolve();
-    this.#tried = Promise.withResolvers();
+    this.#tried = withResolvers();
   }
 
   #pause(milliseconds: number): Promise<void> {

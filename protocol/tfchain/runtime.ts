@@ -29,7 +29,7 @@ export interface RuntimeVersion {
 }
 
 /** A hash as nodes write it. */
-export const HASH = /^0x[0-9a-f]{64}$/i;
+export const HASH: RegExp = /^0x[0-9a-f]{64}$/i;
 
 /** Longest name of a chain that is taken. */
 const MAX_NAME = 100;

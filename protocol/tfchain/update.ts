@@ -8,6 +8,7 @@ import type { Follower } from "./follower.ts";
 import type { Link } from "./link.ts";
 import { CallError, describe, NodeLostError } from "./node.ts";
 import { type Nodes, NotConnectedError } from "./nodes.ts";
+import { withResolvers } from "../with_resolvers.ts";
 
 /** How long an update may take, in milliseconds: ten blocks. */
 const UPDATE_TIME = 60_000;
@@ -125,7 +126,7 @@ async function submit(link: Link, { keypair, wanted, signal }: Update): Promise<
   const { codec, head, node } = link;
   const nonce = await node.call<number>("system_accountNextIndex", [keypair.address]);
   const extrinsic = await codec.signUpdate(keypair, wanted, nonce, head);
-  const included = Promise.withResolvers<string>();
+  const included = withResolvers<string>();
   const ended = Promise.race([
     included.promise,
     aborted(signal),

@@ -1,0 +1,64 @@
+/** @rmb/protocol in Node: built as an npm package, installed by npm, run by a real node. */
+import { Client } from "@rmb/protocol";
+import { TfchainRegistry } from "@rmb/protocol/tfchain";
+import assert from "node:assert/strict";
+import { CAROL, GatewayNetwork } from "./fixtures/gateway_network.ts";
+
+const root = new URL("../", import.meta.url);
+
+/** Runs a command until it ends, which must go well; gives what it prints. */
+async function run(cwd: string | URL, command: string, ...args: string[]): Promise<string> {
+  const { success, stdout, stderr } = await new Deno.Command(command, { args, cwd }).output();
+  const text = new TextDecoder().decode(stdout);
+  assert.ok(success, `${command} ${args.join(" ")}:\n${text}${new TextDecoder().decode(stderr)}`);
+  return text;
+}
+
+Deno.test("a bot in Node calls gateways and is called by bots in Deno", async () => {
+  await using network = await GatewayNetwork.start({}, { blockTime: 200 });
+  const { relay, bob, network: { folder, chain } } = network;
+
+  await run(root, Deno.execPath(), "run", "-P=test", "tests/npm.ts", `${folder}/npm`);
+  await run(`${folder}/npm`, "npm", "pack", "--silent", "--pack-destination", folder);
+  const bot = `${folder}/bot`;
+  await Deno.mkdir(bot);
+  await Deno.writeTextFile(`${bot}/package.json`, '{"private":true,"type":"module"}');
+  await Deno.copyFile(new URL("docs/examples/node/bot.mjs", root), `${bot}/bot.mjs`);
+  const { imports } = JSON.parse(await Deno.readTextFile(new URL("deno.json", root)));
+  const needs = ["@polkadot/api", "ws", "typescript"].map((name) => imports[name].slice(4));
+  const { name } = [...Deno.readDirSync(folder)].find(({ name }) => name.endsWith(".tgz"))!;
+  await run(bot, "npm", "install", "--silent", "--no-audit", "--no-fund", `../${name}`, ...needs);
+
+  const program = await network.network.start({
+    command: "node",
+    args: [`${bot}/bot.mjs`, relay.url, chain.urls[0]!, `${bob.twin.id}`],
+    env: { RMB_SECRET: CAROL.secret },
+    ready: /^the gateway of twin 9 has version \d/,
+  });
+  assert.ok(program.lines.includes(`answering at ${CAROL.id}:greeter`), program.lines.join("\n"));
+
+  await using registry = await TfchainRegistry.connect({ urls: chain.urls });
+  const { secret, type } = bob.twin;
+  await using client = await Client.connect({
+    ...{ secret, keyType: type, registry, relays: [relay.url], session: "deno" },
+  });
+  const answer = await client.call(CAROL.id, "greeter.hello", "Bob", { session: "greeter" });
+  const version = (await run(bot, "node", "--version")).trim();
+  assert.equal(answer, `Hello Bob, twin ${bob.twin.id}, from Node ${version}`);
+  assert.ok((await program.stop()).success);
+  assert.equal(program.lines.at(-1), "closed");
+
+  // Its types, for who writes TypeScript.
+  await Deno.writeTextFile(
+    `${bot}/types.ts`,
+    `import { Client, type ClientOptions, Commands } from "@rmb/protocol";
+     import { openWsSocket } from "@rmb/protocol/ws-socket";
+     export async function sum(options: ClientOptions): Promise<number> {
+       const commands = new Commands().handle("x", (n: number, { caller }) => n + caller.twin);
+       const client = await Client.connect({ ...options, commands, openSocket: openWsSocket });
+       return await client.call<number>(7, "x", 1, { timeout: 5 });
+     }`,
+  );
+  const options = ["--strict", "--module", "nodenext", "--target", "es2022"];
+  await run(bot, "npx", "tsc", "--noEmit", ...options, "types.ts");
+});
