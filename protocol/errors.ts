@@ -26,3 +26,27 @@ export class NoTwinError extends RmbError {}
 
 /** No relay has confirmed a message, and it will not be sent any more; one may have it all the same. */
 export class NotSentError extends RmbError {}
+
+/**
+ * Gives classes of errors their names for good: bundlers rename them, and people read them.
+ *
+ * @param classes The classes, by their names.
+ */
+export function nameErrors(
+  classes: Readonly<Record<string, abstract new (...args: never) => Error>>,
+): void {
+  for (const [name, kind] of Object.entries(classes)) {
+    Object.defineProperty(kind, "name", { value: name });
+  }
+}
+
+nameErrors({
+  RmbError,
+  FormatError,
+  SecretError,
+  TokenError,
+  EncryptionError,
+  RegistryError,
+  NoTwinError,
+  NotSentError,
+});

@@ -1,9 +1,12 @@
 import { CodedError, ErrorCode } from "../endpoint/codes.ts";
+import { nameErrors } from "../errors.ts";
 import type { Session } from "../session.ts";
 import { parseJson } from "./json.ts";
 
 /** A command is refused: the caller gets the code and the message. */
 export class CommandError extends CodedError {}
+
+nameErrors({ CommandError });
 
 /** A request that was verified, decrypted and not seen before. */
 export interface CommandRequest {

@@ -1,4 +1,4 @@
-import { RmbError } from "../errors.ts";
+import { nameErrors, RmbError } from "../errors.ts";
 
 /** No answer came in time. The message says what is known: whether a relay has the request, for example. */
 export class CallTimeoutError extends RmbError {}
@@ -20,3 +20,13 @@ export class ConnectError extends RmbError {}
 
 /** The client is closed, or was while a call waited for its answer. */
 export class ClosedError extends RmbError {}
+
+nameErrors({
+  CallTimeoutError,
+  OfflineError,
+  UnknownTwinError,
+  RelayError,
+  AbortError,
+  ConnectError,
+  ClosedError,
+});

@@ -1,4 +1,4 @@
-import { RmbError } from "../errors.ts";
+import { nameErrors, RmbError } from "../errors.ts";
 
 /** Error codes of endpoints, as the reference has them. */
 export const ErrorCode = {
@@ -28,3 +28,5 @@ export class CodedError extends RmbError {
 
 /** The twin that was asked answers with an error. */
 export class RemoteError extends CodedError {}
+
+nameErrors({ CodedError, RemoteError });
