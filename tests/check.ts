@@ -5,6 +5,9 @@
  */
 const deno = Deno.execPath();
 const packages = ["protocol", "relay", "peer"];
+const guides = [...Deno.readDirSync("docs")]
+  .filter(({ name }) => name.endsWith(".md"))
+  .map(({ name }) => `docs/${name}`);
 
 /** Entry points of the packages, whose every public symbol must be documented. */
 async function entryPoints(): Promise<string[]> {
@@ -21,7 +24,13 @@ const checks: Record<string, string[]> = {
   "format": ["fmt", "--check"],
   "lint": ["lint"],
   "types": ["check", "."],
-  "types of the examples in documentation": ["check", "--doc-only", "README.md", ...packages],
+  "types of the examples in documentation": [
+    "check",
+    "--doc-only",
+    "README.md",
+    ...guides,
+    ...packages,
+  ],
   "documentation of every public symbol": ["doc", "--lint", ...await entryPoints()],
   "generated code is current": ["task", "generate", "--check"],
   "publishing": ["publish", "--dry-run", "--allow-dirty"],
