@@ -23,7 +23,8 @@ interface Given {
 async function read(cases: readonly Given[]) {
   const { code, stdout, stderr } = await evaluate(
     `
-    import { parseOptions, readKeys } from ${JSON.stringify(import.meta.resolve("./options.ts"))};
+    import { parseOptions } from ${JSON.stringify(import.meta.resolve("./options.ts"))};
+    import { readKeys } from ${JSON.stringify(import.meta.resolve("./identity_options.ts"))};
     for (const { args = [], env = {} } of JSON.parse(Deno.args[0])) {
       for (const [name, value] of Object.entries(env)) Deno.env.set(name, value);
       const { secret, ...options } = parseOptions(args);
@@ -226,7 +227,9 @@ for (const { args = [], env = {}, says } of wrong) {
     const { code, stdout, stderr } = await runPeer(args, env);
     assert.equal(code, 2);
     assert.equal(stdout, "");
-    assert.match(stderr.trim().split("\n").at(-1)!, says);
+    const [said, hint] = stderr.trim().split("\n").slice(-2);
+    assert.match(said!, says);
+    assert.equal(hint, "See rmb-peer --help");
     checkSilence(stderr);
   });
 }

@@ -1,4 +1,7 @@
-/** ed25519 on WebCrypto, several times as fast as JavaScript. */
+/**
+ * ed25519 on WebCrypto, several times as fast as JavaScript; in JavaScript where that is missing: older
+ * browsers do not know it, and pages from http: have no WebCrypto at all.
+ */
 import { ed25519 } from "@noble/curves/ed25519.js";
 import { blake2b } from "@noble/hashes/blake2.js";
 import { bytesToHex } from "@noble/hashes/utils.js";
@@ -12,8 +15,26 @@ const PKCS8_PREFIX = Uint8Array.of(
   ...[0x04, 0x20],
 );
 
-/** Public keys seen lately, imported, by hexadecimal text. */
-const publicKeys = new LRUCache<string, Promise<CryptoKey>>({ max: 10_000 });
+/** A key of WebCrypto or, where that does not know ed25519, its 32 bytes. */
+type Key = CryptoKey | Uint8Array;
+
+/** Public keys seen lately, by hexadecimal text. */
+const publicKeys = new LRUCache<string, Promise<Key>>({ max: 10_000 });
+
+async function importKey(
+  format: "raw" | "pkcs8",
+  encoded: Uint8Array<ArrayBuffer>,
+  usage: "sign" | "verify",
+): Promise<Key> {
+  try {
+    if (crypto.subtle) {
+      return await crypto.subtle.importKey(format, encoded, "Ed25519", false, [usage]);
+    }
+  } catch (error) {
+    if (!(error instanceof DOMException && error.name === "NotSupportedError")) throw error;
+  }
+  return encoded.subarray(-32);
+}
 
 /** Whether a 64-byte signature of a message holds for a public key. */
 export async function verify(
@@ -25,11 +46,14 @@ export async function verify(
   const text = bytesToHex(publicKey);
   let key = publicKeys.get(text);
   if (key === undefined) {
-    key = crypto.subtle.importKey("raw", publicKey.slice(), "Ed25519", false, ["verify"]);
+    key = importKey("raw", publicKey.slice(), "verify");
     publicKeys.set(text, key);
   }
   try {
-    return await crypto.subtle.verify("Ed25519", await key, signature.slice(), message.slice());
+    const imported = await key;
+    return imported instanceof Uint8Array
+      ? ed25519.verify(signature, message, imported, { zip215: false })
+      : await crypto.subtle.verify("Ed25519", imported, signature.slice(), message.slice());
   } catch (error) {
     // Bytes that are not a key, or not a signature, verify nothing; anything else is a fault.
     if (error instanceof DOMException && error.name !== "NotSupportedError") return false;
@@ -37,9 +61,9 @@ export async function verify(
   }
 }
 
-/** A secret key, not extractable, and its public key, 32 bytes. */
+/** A secret key, not extractable where WebCrypto has it, and its public key, 32 bytes. */
 export interface Ed25519Pair {
-  readonly secretKey: Promise<CryptoKey>;
+  readonly secretKey: Promise<Key>;
   readonly publicKey: Uint8Array;
 }
 
@@ -58,14 +82,14 @@ export function derive(seed: Uint8Array, path: readonly Junction[]): Ed25519Pair
     });
   }, seed);
   const pkcs8 = Uint8Array.of(...PKCS8_PREFIX, ...derived);
-  const secretKey = crypto.subtle.importKey("pkcs8", pkcs8, "Ed25519", false, ["sign"]);
+  const secretKey = importKey("pkcs8", pkcs8, "sign");
   secretKey.catch(() => {}); // Told to whoever signs.
   return { secretKey, publicKey: ed25519.getPublicKey(derived) };
 }
 
 /** Signs a message: 64 bytes. */
 export async function sign(pair: Ed25519Pair, message: Uint8Array): Promise<Uint8Array> {
-  return new Uint8Array(
-    await crypto.subtle.sign("Ed25519", await pair.secretKey, message.slice()),
-  );
+  const key = await pair.secretKey;
+  if (key instanceof Uint8Array) return ed25519.sign(message, key);
+  return new Uint8Array(await crypto.subtle.sign("Ed25519", key, message.slice()));
 }

@@ -3,6 +3,7 @@ import { ed25519 } from "@noble/curves/ed25519.js";
 import { derive, sign, verify } from "./_ed25519.ts";
 import { SecretError } from "./errors.ts";
 import { randomNumbers, runs } from "./tests/fuzz.ts";
+import { withSubtle } from "./tests/subtle.ts";
 
 const seed = new Uint8Array(32).fill(7);
 const chainCode = new Uint8Array(32);
@@ -30,7 +31,9 @@ Deno.test("sign() makes the signature that any implementation makes", async () =
 });
 
 Deno.test("the secret key can't be taken out", async () => {
-  await assert.rejects(crypto.subtle.exportKey("pkcs8", await pair.secretKey), DOMException);
+  const key = await pair.secretKey;
+  assert.ok(key instanceof CryptoKey);
+  await assert.rejects(crypto.subtle.exportKey("pkcs8", key), DOMException);
 });
 
 Deno.test("verify() holds for what sign() made, for the message and key only", async () => {
@@ -96,3 +99,24 @@ Deno.test("verify() refuses random keys and signatures", async () => {
     assert.equal(await verify(key, message, randomBytes(64)), false);
   }
 });
+
+const unsupporting = {
+  importKey: () => Promise.reject(new DOMException("Unrecognized name", "NotSupportedError")),
+};
+for (
+  const [subtle, where] of [[undefined, "is no WebCrypto"], [unsupporting, "is one without it"]]
+) {
+  Deno.test(`sign() and verify() do the same where there ${where}`, async () => {
+    const seed = crypto.getRandomValues(new Uint8Array(32)); // Keys not seen before.
+    const { publicKey } = derive(seed, []);
+    const signature = await withSubtle(subtle, () => sign(derive(seed, []), message));
+    assert.deepEqual(signature, await sign(derive(seed, []), message));
+    await withSubtle(subtle, async () => {
+      assert.equal(await verify(publicKey, message, signature), true);
+      assert.equal(await verify(publicKey, message.subarray(1), signature), false);
+      assert.equal(await verify(publicKey, message, signature.with(63, 255)), false);
+      const noKey = new Uint8Array(32).fill(2); // A y coordinate without a point.
+      assert.equal(await verify(noKey, message, signature), false);
+    });
+  });
+}

@@ -13,6 +13,12 @@ const NONCE_BYTES = 12;
 const TAG_BYTES = 16;
 /** From this size up, in bytes, WebCrypto is faster than JavaScript (docs/performance.md). */
 const WEBCRYPTO_FROM = 2048;
+
+/** The quicker AES-GCM for a payload. Browsers have WebCrypto in pages from https: or localhost only. */
+function gcmFor(bytes: number): typeof gcm | typeof gcmOfWebCrypto {
+  return bytes < WEBCRYPTO_FROM || !crypto.subtle ? gcm : gcmOfWebCrypto;
+}
+
 /** Most shared secrets remembered, 32 bytes each: one for each twin talked to. */
 const MAX_SHARED_SECRETS = 10_000;
 
@@ -63,9 +69,7 @@ export class EncryptionKeypair {
     const shared = this.#sharedSecret(publicKey);
     if (shared === false) throw new EncryptionError("Cannot encrypt: the receiver's pk is no key");
     const nonce = crypto.getRandomValues(new Uint8Array(NONCE_BYTES));
-    const sealed = plain.length < WEBCRYPTO_FROM
-      ? gcm(shared, nonce).encrypt(plain)
-      : await gcmOfWebCrypto(shared, nonce).encrypt(plain);
+    const sealed = await gcmFor(plain.length)(shared, nonce).encrypt(plain);
     const cipher = new Uint8Array(NONCE_BYTES + sealed.length);
     cipher.set(nonce);
     cipher.set(sealed, NONCE_BYTES);
@@ -91,9 +95,7 @@ export class EncryptionKeypair {
     const nonce = cipher.subarray(0, NONCE_BYTES);
     const sealed = cipher.subarray(NONCE_BYTES);
     try {
-      return sealed.length < WEBCRYPTO_FROM
-        ? gcm(shared, nonce).decrypt(sealed)
-        : await gcmOfWebCrypto(shared, nonce).decrypt(sealed);
+      return await gcmFor(sealed.length)(shared, nonce).decrypt(sealed);
     } catch (cause) {
       throw new EncryptionError("Cannot decrypt: altered, or encrypted for another key", { cause });
     }

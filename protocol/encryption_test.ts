@@ -4,6 +4,7 @@ import fc from "fast-check";
 import { EncryptionKeypair } from "./encryption.ts";
 import { EncryptionError, SecretError } from "./errors.ts";
 import { mutated, randomNumbers, runs } from "./tests/fuzz.ts";
+import { withSubtle } from "./tests/subtle.ts";
 
 const keypairOf = (byte: string) => EncryptionKeypair.fromSecret(`0x${byte.repeat(32)}`)!;
 const alice = keypairOf("11");
@@ -123,4 +124,14 @@ Deno.test("any bytes as pk are accepted or refused with an EncryptionError", asy
     }),
     { numRuns: runs(100) },
   );
+});
+
+Deno.test("encrypt() and decrypt() work where there is no WebCrypto", async () => {
+  for (const plain of [new Uint8Array(10), new Uint8Array(5000)]) {
+    await withSubtle(undefined, async () => {
+      const cipher = await alice.encrypt(plain, bob.publicKey);
+      assert.deepEqual(await bob.decrypt(cipher, alice.publicKey), plain);
+      await assert.rejects(eve.decrypt(cipher, alice.publicKey), EncryptionError);
+    });
+  }
 });

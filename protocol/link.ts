@@ -3,6 +3,7 @@ import type { OutgoingMessage } from "./outgoing.ts";
 import { readRouting, type Routing } from "./routing.ts";
 import type { Session } from "./session.ts";
 import type { RelaySocket } from "./socket.ts";
+import { newUid } from "./uid.ts";
 
 /** Bytes handed to the socket and not taken by the kernel above which further messages wait here. */
 const MAX_BUFFERED = 1024 * 1024;
@@ -160,7 +161,7 @@ export class Link {
 
   #sendPing(): void {
     const at = this.#pinged = performance.now();
-    const uid = crypto.randomUUID(); // Other twins can send pongs too: none must guess it.
+    const uid = newUid(); // Other twins can send pongs too: none must guess it.
     const unconfirmed = this.#handed - this.#confirmed;
     this.#ping = { uid, at, behind: this.#handed, unconfirmed };
     const bytes = encodeEnvelope(createEnvelope({

@@ -7,6 +7,7 @@
 import { configure, getTextFormatter, type LogLevel, type LogRecord } from "@logtape/logtape";
 import { type Message, message, optionName, optionNames, text } from "@optique/core/message";
 import type { Parser } from "@optique/core/parser";
+import type { Usage } from "@optique/core/usage";
 import { run } from "@optique/run";
 import { FormatError } from "./errors.ts";
 
@@ -20,6 +21,10 @@ export interface CommandLine {
   readonly version: string;
   /** Its options: an Optique parser. */
   readonly parser: object;
+  /** The first argument that the options stand behind, of a program that does several things. */
+  readonly command?: string;
+  /** How it is called, for the help; each a line. Default: all that there is. */
+  readonly usage?: readonly string[];
   /** What the names of its environment variables begin with, for example `RMB_RELAY_`. */
   readonly prefix: string;
   /** The options that can come from the environment. */
@@ -33,23 +38,44 @@ export interface CommandLine {
  * @typeParam T What the parser makes of them: Optique's `InferValue` of it.
  */
 export function readOptions<T>(
-  { name, brief, version, parser, prefix, environment }: CommandLine,
+  { name, brief, version, parser, command, usage, prefix, environment }: CommandLine,
   args: readonly string[],
 ): T {
-  const given = withEnvironment(oneByOne(args, environment), prefix, environment);
+  // With a command, what stands behind a value may be an argument of its own.
+  const single = command === undefined ? oneByOne(args, environment) : args;
+  const given = withEnvironment(single, prefix, environment);
+  if (command !== undefined) given.unshift(command);
   return run(discreet(parser as Parser<"sync", T, unknown>), {
     programName: name,
     args: given.length > 0 ? given : ["--"], // Of nothing at all it could not tell what is missing.
     brief: message`${text(brief)}`,
-    footer: message`Every option can also come from the environment: ${
-      text(`${prefix}${environment[0]?.name.toUpperCase()}`)
-    } is ${optionNames([`--${environment[0]?.name}`])}, and so on.`,
+    footer: environmentNote(prefix, environment),
+    ...usage && { usageLine: usageOf(usage) },
     help: "option",
     version,
     completion: "option",
     showDefault: { prefix: " Default: ", suffix: "." },
+    aboveError: "none",
+    stderr: (error) =>
+      writeError(`${error}\nSee ${[name, ...command ? [command] : [], "--help"].join(" ")}\n`),
     errorExitCode: 2,
   });
+}
+
+function usageOf(lines: readonly string[]): Usage {
+  const terms = lines.map((value) => [{ type: "literal", value }] as const);
+  return [{ type: "exclusive", terms }];
+}
+
+/** Says that options can come from the environment: for the end of a help text. */
+export function environmentNote(
+  prefix: string,
+  [first]: readonly EnvironmentOption[],
+): Message {
+  const variable = text(`${prefix}${first?.name.toUpperCase().replaceAll("-", "_")}`);
+  return message`Every option can also come from the environment: ${variable} is ${
+    optionNames([`--${first?.name}`])
+  }, and so on.`;
 }
 
 /** A parser whose errors quote nothing that may be secret: a value may be a mnemonic, or have a password. */
@@ -196,9 +222,10 @@ export function withEnvironment(
   options: readonly EnvironmentOption[],
 ): string[] {
   const added: string[] = [];
+  const own = ownOf(args);
   for (const option of options) {
     const { name, instead = [], several = false, values = false, flag = false } = option;
-    if ([...namesOf(option), ...instead].some((name) => isGiven(args, name))) continue;
+    if ([...namesOf(option), ...instead].some((name) => isGiven(own, name))) continue;
     const value = readVariable(prefix + name.toUpperCase().replaceAll("-", "_"));
     if (value === undefined || value === "") continue;
     if (flag) {
@@ -224,12 +251,20 @@ export function oneByOne(
   options: readonly EnvironmentOption[],
 ): string[] {
   const several = new Set(options.filter(({ several }) => several).flatMap(namesOf));
+  const end = ownOf(args).length;
   return args.flatMap((arg, i) => {
+    if (i >= end) return [arg];
     if (arg.startsWith("-")) return [arg];
     const option = args.findLastIndex((arg, at) => at < i && arg.startsWith("-"));
     const name = args[option] ?? "";
     return option < i - 1 && several.has(name) ? [name, arg] : [arg];
   });
+}
+
+/** The arguments before `--`: what stands behind it is another program's. */
+function ownOf(args: readonly string[]): readonly string[] {
+  const end = args.indexOf("--");
+  return end < 0 ? args : args.slice(0, end);
 }
 
 function namesOf({ name, short }: EnvironmentOption): string[] {
@@ -250,20 +285,20 @@ function readVariable(variable: string): string | undefined {
 }
 
 /**
- * Runs a program until it is done or told to stop, and ends the process: with 0, or with 1 and a
- * message on stderr if it fails.
+ * Runs a program until it is done or told to stop, and ends the process: with 0 or the code that it gives,
+ * or with 1 and a message on stderr if it fails.
  *
  * @param name Its name, for the message.
- * @param verbosity 0 logs what an operator needs, 1 each message too, 2 all there is.
+ * @param verbosity 0 logs what an operator needs, 1 each message too, 2 all there is, -1 warnings only.
  * @param body The program. The signal is aborted at SIGTERM or SIGINT, and to throw its reason then is
  * no failure; a second one ends the process at once.
  */
 export async function runProgram(
   name: string,
   verbosity: number,
-  body: (signal: AbortSignal) => Promise<void>,
+  body: (signal: AbortSignal) => Promise<number | void>,
 ): Promise<never> {
-  await configureLogs((["info", "debug"] as const)[verbosity] ?? "trace");
+  await configureLogs((["warning", "info", "debug"] as const)[verbosity + 1] ?? "trace");
   const stop = new AbortController();
   for (const signal of ["SIGTERM", "SIGINT"] as const) {
     Deno.addSignalListener(signal, () => {
@@ -271,14 +306,15 @@ export async function runProgram(
       stop.abort(signal);
     });
   }
+  let code = 0;
   try {
-    await body(stop.signal);
+    code = await body(stop.signal) ?? 0;
   } catch (error) {
     if (stop.signal.aborted && error === stop.signal.reason) Deno.exit(0);
     writeError(`${name}: ${printable(error instanceof Error ? error.message : error)}\n`);
     Deno.exit(1);
   }
-  Deno.exit(0);
+  Deno.exit(code);
 }
 
 /** Waits until a signal is aborted. */
@@ -302,8 +338,8 @@ async function configureLogs(lowestLevel: LogLevel): Promise<void> {
 /** Longest value in a line of the log, in characters; the rest is left out. */
 const MAX_VALUE = 1000;
 
-/** Values come from anywhere: none may begin a new line, control a terminal, or fill a disk. */
-function printable(value: unknown): string {
+/** Text from anywhere, such that it can't begin a new line, control a terminal, or fill a disk. */
+export function printable(value: unknown): string {
   const text = String(value);
   const cut = text.length > MAX_VALUE ? `${text.slice(0, MAX_VALUE)}…` : text;
   return cut.replace(
@@ -314,11 +350,12 @@ function printable(value: unknown): string {
 
 const utf8 = new TextEncoder();
 
-function writeError(text: string): void {
+/** Writes to stderr. Nobody may read it any more: that is no failure. */
+export function writeError(text: string): void {
   const bytes = utf8.encode(text);
   try {
     for (let at = 0; at < bytes.length;) at += Deno.stderr.writeSync(bytes.subarray(at));
   } catch {
-    // Nobody reads it any more: no reason to stop working.
+    // No reason to stop working.
   }
 }

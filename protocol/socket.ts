@@ -63,6 +63,12 @@ export interface RelaySocket {
 /** Begins to open a WebSocket; never throws, and tells nothing before it has returned. */
 export type OpenSocket = (url: URL, events: RelaySocketEvents) => RelaySocket;
 
+/** A refusal's HTTP status in an error's message: Deno says it, and `ws`, but no browser. */
+const STATUS = /(?:status code|server response): (\d+)$/;
+
+/** Why a connection was not made, as far as a browser says. */
+const UNTOLD = "it can't be reached, or refuses: this platform does not say which";
+
 /**
  * Opens the WebSocket that every JavaScript platform has. It can't stop reading: while it is paused,
  * what arrives waits in memory. Nor does it deliver anything after {@linkcode RelaySocket.close}.
@@ -92,8 +98,8 @@ export function openWebSocket(url: URL, events: RelaySocketEvents): RelaySocket 
     else events.onMessage(new Uint8Array(data));
   };
   socket.onerror = (event) => {
-    const reason = (event as ErrorEvent).message || "connection failed";
-    const status = /status code: (\d+)$/.exec(reason)?.[1]; // Deno says; browsers don't.
+    const reason = (event as ErrorEvent).message || UNTOLD;
+    const status = STATUS.exec(reason)?.[1];
     end(reason, status === undefined ? undefined : { status: Number(status) });
   };
   socket.onclose = ({ code, reason }) => end(closedBy(url, code, reason));

@@ -1,10 +1,37 @@
 /** @rmb/protocol in Node: built as an npm package, installed by npm, run by a real node. */
-import { Client } from "@rmb/protocol";
+import { Client, formatHex } from "@rmb/protocol";
 import { TfchainRegistry } from "@rmb/protocol/tfchain";
 import assert from "node:assert/strict";
 import { CAROL, GatewayNetwork } from "./fixtures/gateway_network.ts";
 
 const root = new URL("../", import.meta.url);
+
+/** A program for Node: calls a gateway on the package's own WebSocket, with twins from its arguments. */
+const BARE = `
+import process from "node:process";
+import { Client, EncryptionKeypair, Keypair, parseHex } from "@rmb/protocol";
+import { openWsSocket } from "@rmb/protocol/ws-socket";
+
+delete globalThis.WebSocket; // Node 20 has none.
+const [relay, id, account, pk, secret] = process.argv.slice(2);
+const own = {
+  id: ${CAROL.id},
+  account: Keypair.fromSecret(secret).publicKey,
+  pk: EncryptionKeypair.fromSecret(secret).publicKey,
+  relays: [],
+};
+const twin = { id: Number(id), account: parseHex(account), pk: parseHex(pk), relays: [] };
+const registry = {
+  twin: (id) => Promise.resolve([own, twin].find((twin) => twin.id === id)),
+  twinIdByAccount: () => Promise.resolve(own.id),
+  relayDomain: () => undefined,
+};
+const options = { secret, registry, relays: [relay], publish: false };
+await Client.connect(options).catch((error) => console.log(String(error)));
+const client = await Client.connect({ ...options, openSocket: openWsSocket });
+console.log(await client.call(twin.id, "rmb.version"));
+await client.close();
+`;
 
 /** Runs a command until it ends, which must go well; gives what it prints. */
 async function run(cwd: string | URL, command: string, ...args: string[]): Promise<string> {
@@ -48,14 +75,27 @@ Deno.test("a bot in Node calls gateways and is called by bots in Deno", async ()
   assert.ok((await program.stop()).success);
   assert.equal(program.lines.at(-1), "closed");
 
+  // Node without a WebSocket, and twins from elsewhere.
+  await Deno.writeTextFile(`${bot}/bare.mjs`, BARE);
+  const { account, pk } = (await registry.twin(bob.twin.id))!;
+  const args = [relay.url, `${bob.twin.id}`, formatHex(account), formatHex(pk!), CAROL.secret];
+  const [error, bare] = (await run(bot, "node", "bare.mjs", ...args)).split("\n");
+  assert.match(error!, /^RmbError: This platform has no WebSocket/);
+  assert.match(bare!, /^\d+\.\d+\.\d+/);
+
   // Its types, for who writes TypeScript.
   await Deno.writeTextFile(
     `${bot}/types.ts`,
     `import { Client, type ClientOptions, Commands } from "@rmb/protocol";
+     import { TfchainRegistry } from "@rmb/protocol/tfchain";
      import { openWsSocket } from "@rmb/protocol/ws-socket";
      export async function sum(options: ClientOptions): Promise<number> {
+       await using registry = await TfchainRegistry.connect({ urls: ["wss://tfchain.grid.tf"] });
        const commands = new Commands().handle("x", (n: number, { caller }) => n + caller.twin);
-       const client = await Client.connect({ ...options, commands, openSocket: openWsSocket });
+       const more = { commands, registry, openSocket: openWsSocket };
+       await using client = await Client.connect({ ...options, ...more });
+       // @ts-expect-error Twins have numbers.
+       await client.call("7", "x");
        return await client.call<number>(7, "x", 1, { timeout: 5 });
      }`,
   );

@@ -88,7 +88,7 @@ const manifest = {
   license,
   repository: { type: "git", url: "git+https://github.com/threefoldtech/rmb-deno.git" },
   type: "module",
-  engines: { node: ">=20" },
+  engines: { node: ">=20.19" },
   exports: Object.fromEntries(
     Object.entries(EXPORTS).map(([entry, name]) => [
       entry,

@@ -14,6 +14,7 @@ import {
   RelayError,
   UnknownTwinError,
 } from "./errors.ts";
+import { newUid } from "../uid.ts";
 import { withResolvers } from "../with_resolvers.ts";
 
 /** How long a call waits for its answer by default, in milliseconds. */
@@ -97,7 +98,7 @@ export class Calls {
     const destination = { twin, connection };
     const what = `${request.command} of twin ${formatSession(destination)}`;
     const { promise, resolve, reject } = withResolvers<CallAnswer>();
-    const uid = crypto.randomUUID();
+    const uid = newUid();
     const call: Call = {
       ...{ destination, what, resolve, reject },
       isConfirmed: false,

@@ -17,6 +17,7 @@ import { CommandServer } from "./command_server.ts";
 import { Commands } from "./commands.ts";
 import { AbortError, ConnectError } from "./errors.ts";
 import { BYTES_SCHEMA, encodeJson, JSON_SCHEMA, parseJson } from "./json.ts";
+import { newUid } from "../uid.ts";
 import { withResolvers } from "../with_resolvers.ts";
 
 const logger = getLogger(["rmb", "client"]);
@@ -117,7 +118,7 @@ export class Client implements AsyncDisposable {
   #closed: Promise<void> | undefined;
 
   private constructor(twin: number, keypair: Keypair, options: ClientOptions) {
-    const { secret, registry, relays: urls, session = crypto.randomUUID(), openSocket } = options;
+    const { secret, registry, relays: urls, session = newUid(), openSocket } = options;
     this.session = session === null ? { twin } : { twin, connection: session };
     const encryption = EncryptionKeypair.fromSecret(secret);
     const { signal } = this.#closing;

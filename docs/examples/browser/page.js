@@ -32,8 +32,9 @@ form.addEventListener("submit", async (event) => {
   event.preventDefault();
   const secret = field(form, "secret");
   form.querySelector("button").disabled = true;
+  let registry;
   try {
-    const registry = await TfchainRegistry.connect({ urls: [field(form, "substrate").value] });
+    registry = await TfchainRegistry.connect({ urls: [field(form, "substrate").value] });
     const client = await Client.connect({
       secret: secret.value,
       registry,
@@ -50,6 +51,7 @@ form.addEventListener("submit", async (event) => {
     };
   } catch (error) {
     show(String(error), "bad");
+    await registry?.[Symbol.asyncDispose]();
     form.querySelector("button").disabled = false;
   }
 });
