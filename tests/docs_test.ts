@@ -19,6 +19,20 @@ for (const page of ["README.md", ...guides.toSorted()]) {
   });
 }
 
+Deno.test("examples of what needs no network work as they say", async () => {
+  const files = ["account", "domain", "encryption", "envelope", "keys", "routing", "secret"]
+    .concat(["session", "signature", "token", "twin"])
+    .map((name) => `protocol/${name}.ts`);
+  const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["test", "-P=test", "--doc", "--no-check", ...files],
+    cwd: root,
+    env: { NO_COLOR: "1" },
+  }).output();
+  const [text, errors] = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes));
+  assert.ok(success, `${text}${errors}`);
+  assert.ok(Number(text!.match(/(\d+) passed/)?.[1]) >= files.length, text);
+});
+
 /** What messages have of the system's, and what varies in them. */
 const OF_SYSTEM = /^(?:connect ECONN|getaddrinfo E|EADDR|Requires|access to|, run again|Perm)/;
 const VARIES = /…|\d+|[():]/;
