@@ -7,7 +7,9 @@
 /** A command for each package that succeeds if it is there. */
 const COMMANDS: Readonly<Record<string, string>> = {
   "chromium": "command -v chromium",
+  "python3-cryptography": '/usr/bin/python3 -c "import cryptography"',
   "python3-redis": '/usr/bin/python3 -c "import redis"',
+  "python3-websocket": '/usr/bin/python3 -c "import websocket"',
   "redis-server": "command -v redis-server",
 };
 
