@@ -54,6 +54,16 @@ const MAX_REFUSAL = 200;
 /**
  * Opens a WebSocket that can stop reading. In Deno it needs permission to read the environment variables
  * `WS_NO_BUFFER_UTIL` and `WS_NO_UTF_8_VALIDATE`, beside that for the network.
+ *
+ * @example
+ * ```ts
+ * import { Client, type ClientOptions } from "@rmb/protocol";
+ * import { openWsSocket } from "@rmb/protocol/ws-socket";
+ *
+ * async function connect(options: ClientOptions): Promise<Client> {
+ *   return await Client.connect({ ...options, openSocket: openWsSocket });
+ * }
+ * ```
  */
 export function openWsSocket(url: URL, events: RelaySocketEvents): RelaySocket {
   return new WsSocket(url, events);
