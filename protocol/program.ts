@@ -21,8 +21,8 @@ export interface CommandLine {
   readonly version: string;
   /** Its options: an Optique parser. */
   readonly parser: object;
-  /** The first argument that the options stand behind, of a program that does several things. */
-  readonly command?: string;
+  /** The first arguments, which the options stand behind, of a program that does several things. */
+  readonly command?: readonly string[];
   /** How it is called, for the help; each a line. Default: all that there is. */
   readonly usage?: readonly string[];
   /** What the names of its environment variables begin with, for example `RMB_RELAY_`. */
@@ -44,7 +44,7 @@ export function readOptions<T>(
   // With a command, what stands behind a value may be an argument of its own.
   const single = command === undefined ? oneByOne(args, environment) : args;
   const given = withEnvironment(single, prefix, environment);
-  if (command !== undefined) given.unshift(command);
+  if (command !== undefined) given.unshift(...command);
   return run(discreet(parser as Parser<"sync", T, unknown>), {
     programName: name,
     args: given.length > 0 ? given : ["--"], // Of nothing at all it could not tell what is missing.
@@ -57,7 +57,7 @@ export function readOptions<T>(
     showDefault: { prefix: " Default: ", suffix: "." },
     aboveError: "none",
     stderr: (error) =>
-      writeError(`${error}\nSee ${[name, ...command ? [command] : [], "--help"].join(" ")}\n`),
+      writeError(`${error}\nSee ${[name, ...command ?? [], "--help"].join(" ")}\n`),
     errorExitCode: 2,
   });
 }
@@ -73,9 +73,9 @@ export function environmentNote(
   [first]: readonly EnvironmentOption[],
 ): Message {
   const variable = text(`${prefix}${first?.name.toUpperCase().replaceAll("-", "_")}`);
-  return message`Every option can also come from the environment: ${variable} is ${
+  return message`Every option can also come from the environment, such as ${
     optionNames([`--${first?.name}`])
-  }, and so on.`;
+  } from ${variable}.`;
 }
 
 /** A parser whose errors quote nothing that may be secret: a value may be a mnemonic, or have a password. */
@@ -99,13 +99,20 @@ function withoutSecrets(error: Message): Message {
       case "value":
         return { ...term, value: hideSecret(term.value) };
       case "values": // An option with its value, as it was given.
-        return optionName(term.values[0]!.split("=")[0]!);
+        return optionName(nameOf(term.values[0]!));
+      case "optionName": // Any argument that was taken for one, as it was given.
+        return optionName(nameOf(term.optionName));
       case "text":
         return text(term.text.replace(/"([^"]*)"/g, (_, value) => `"${hideSecret(value)}"`));
       default:
         return term;
     }
   });
+}
+
+/** The name of an option without its value; what is no option may be a word of a mnemonic. */
+function nameOf(argument: string): string {
+  return argument.startsWith("-") ? argument.split("=")[0]! : "…";
 }
 
 /** What may be a mnemonic, a seed or a URL with a password becomes "…"; an option's name stays. */

@@ -5,14 +5,23 @@ import { withDefault } from "@optique/core/modifiers";
 import type { InferValue } from "@optique/core/parser";
 import { command, constant, option } from "@optique/core/primitives";
 import { choice } from "@optique/core/valueparser";
-import { shown } from "@rmb/protocol/program";
+import { type EnvironmentOption, shown } from "@rmb/protocol/program";
 import { generateMnemonic } from "@scure/bip39";
 import { wordlist } from "@scure/bip39/wordlists/english.js";
-import { readSecret, secret, secretEnvironment, verbosity } from "../identity_options.ts";
+import {
+  readSecret,
+  secret,
+  secretEnvironment,
+  secretMissing,
+  unexpectedInput,
+  verbosity,
+} from "../identity_options.ts";
 import { writeJson, writeTable } from "./output.ts";
 import type { Tool } from "./tool.ts";
 
 const json = option("--json", { description: message`Write a line of JSON.` });
+
+const errors = { unexpectedInput, endOfInput: secretMissing };
 
 const parser = or(
   command(
@@ -20,25 +29,35 @@ const parser = or(
     object({
       does: constant("new"),
       words: withDefault(
-        option("--words", choice(["12", "24"]), { description: message`How many words it has.` }),
+        option("--words", choice(["12", "24"], { metavar: "COUNT" }), {
+          description: message`How many words it has.`,
+        }),
         "12",
         shown(12),
       ),
       json,
       verbosity,
-    }),
+    }, { errors: { unexpectedInput } }),
     {
       brief: message`Make a new mnemonic.`,
       description:
         message`Makes a new mnemonic and prints it, with its keys. Keep it: it is shown this once, and whoever has it is the twin.`,
     },
   ),
-  command("show", object({ does: constant("show"), secret, json, verbosity }), {
+  command("show", object({ does: constant("show"), secret, json, verbosity }, { errors }), {
     brief: message`Print the keys of a secret.`,
     description:
       message`Prints the addresses, public keys and encryption key of a secret, which is not shown.`,
   }),
+  { errors: { unexpectedInput } },
 );
+
+const secretOnly = secretEnvironment.filter(({ name }) => name !== "key-type");
+
+const ofBoth: readonly EnvironmentOption[] = [
+  { name: "json", flag: true },
+  { name: "debug", short: "-d", flag: true },
+];
 
 /** Makes secrets, and shows what is public of them. */
 export const keysTool: Tool<InferValue<typeof parser>> = {
@@ -46,7 +65,11 @@ export const keysTool: Tool<InferValue<typeof parser>> = {
   brief: message`Make a mnemonic, or print the public keys of a secret.`,
   description: message`Makes a mnemonic, or prints the public keys of a secret.`,
   parser,
-  environment: secretEnvironment.filter(({ name }) => name !== "key-type"),
+  environment: [...secretOnly, ...ofBoth],
+  subcommands: {
+    new: [{ name: "words" }, ...ofBoth],
+    show: [...secretOnly, ...ofBoth],
+  },
   footer: [
     "Example: rmb-peer keys new",
     "Example: rmb-peer keys show --mnemonic-file twin.txt",

@@ -11,7 +11,7 @@ import {
   type Twin,
   type TwinRegistry,
 } from "@rmb/protocol";
-import { parsed } from "@rmb/protocol/program";
+import { type EnvironmentOption, parsed, writeError } from "@rmb/protocol/program";
 import {
   openRegistry,
   registryEnvironment,
@@ -28,6 +28,8 @@ import {
   relays,
   secret,
   secretEnvironment,
+  secretMissing,
+  unexpectedInput,
   verbosity,
 } from "../identity_options.ts";
 import { writeJson, writeLine, writeTable } from "./output.ts";
@@ -51,11 +53,18 @@ const parser = or(
     }),
     { brief: message`Look a twin up.`, description: message`Looks a twin up, by id or address.` },
   ),
-  command("update", object({ does: constant("update"), secret, keyType, relays, ...common }), {
-    brief: message`Publish the own twin's relays and encryption key.`,
-    description:
-      message`Publishes the relays of --relay and the encryption key of the secret for its twin, whatever was there. On TFChain this is a transaction that the account pays for.`,
-  }),
+  command(
+    "update",
+    object({ does: constant("update"), secret, keyType, relays, ...common }, {
+      errors: { unexpectedInput, endOfInput: secretMissing },
+    }),
+    {
+      brief: message`Publish the own twin's relays and encryption key.`,
+      description:
+        message`Publishes the relays of --relay and the encryption key of the secret for its twin, whatever was there. On TFChain this is a transaction that the account pays for.`,
+    },
+  ),
+  { errors: { unexpectedInput } },
 );
 
 /** Reads the id of a twin, or an account. */
@@ -66,17 +75,28 @@ function parseWho(text: string): number | Uint8Array {
   return twin;
 }
 
+const ownEnvironment: readonly EnvironmentOption[] = [
+  ...secretEnvironment,
+  { name: "relay", several: true },
+];
+
+const commonEnvironment: readonly EnvironmentOption[] = [
+  ...registryEnvironment,
+  { name: "json", flag: true },
+  { name: "debug", short: "-d", flag: true },
+];
+
 /** Looks twins up, and publishes the own. */
 export const twinTool: Tool<InferValue<typeof parser>> = {
   name: "twin",
   brief: message`Look a twin up, or publish the own one's relays and key.`,
   description: message`Looks a twin up, or publishes the own one's relays and encryption key.`,
   parser,
-  environment: [
-    ...secretEnvironment,
-    ...registryEnvironment,
-    { name: "relay", several: true },
-  ],
+  environment: [...ownEnvironment, ...commonEnvironment],
+  subcommands: {
+    show: commonEnvironment,
+    update: [...ownEnvironment, ...commonEnvironment],
+  },
   footer: [
     "Example: rmb-peer twin show 9",
     "Exit codes: 0 done, 2 wrong usage, 6 no such twin, 1 any other failure.",
@@ -105,7 +125,7 @@ export const twinTool: Tool<InferValue<typeof parser>> = {
     } catch (error) {
       if (!(error instanceof NoTwinError)) throw error;
       if (options.json) writeJson({ error: { kind: error.name, message: error.message } });
-      else console.error(`rmb-peer twin: ${error.message}`);
+      else writeError(`rmb-peer twin: ${error.message}\n`);
       return 6;
     }
   },
