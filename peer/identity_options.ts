@@ -8,7 +8,7 @@ import {
 import { MAX_RELAYS } from "@rmb/protocol/endpoint";
 import { type EnvironmentOption, parsed, shown } from "@rmb/protocol/program";
 import { object, or } from "@optique/core/constructs";
-import { message, optionName } from "@optique/core/message";
+import { message, optionName, text } from "@optique/core/message";
 import { map, multiple, withDefault } from "@optique/core/modifiers";
 import { flag, option } from "@optique/core/primitives";
 import { choice, string } from "@optique/core/valueparser";
@@ -20,8 +20,11 @@ const PUBLIC_RELAY = "wss://relay.grid.tf";
 const MAX_MNEMONIC_FILE = 4096;
 
 /** Said when there is none. */
-export const secretMissing =
-  message`The twin's secret is missing: give --mnemonic-file or, in the environment, RMB_PEER_MNEMONIC.`;
+export const NO_SECRET =
+  "The twin's secret is missing: give --mnemonic-file or, in the environment, RMB_PEER_MNEMONIC.";
+
+/** The same as a message of the command line. */
+export const secretMissing = message`${text(NO_SECRET)}`;
 
 /** The secret, in one of its ways. */
 export const secret = or(

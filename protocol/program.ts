@@ -21,8 +21,8 @@ export interface CommandLine {
   readonly version: string;
   /** Its options: an Optique parser. */
   readonly parser: object;
-  /** The first arguments, which the options stand behind, of a program that does several things. */
-  readonly command?: readonly string[];
+  /** The first argument that the options stand behind, of a program that does several things. */
+  readonly command?: string;
   /** How it is called, for the help; each a line. Default: all that there is. */
   readonly usage?: readonly string[];
   /** What the names of its environment variables begin with, for example `RMB_RELAY_`. */
@@ -44,7 +44,7 @@ export function readOptions<T>(
   // With a command, what stands behind a value may be an argument of its own.
   const single = command === undefined ? oneByOne(args, environment) : args;
   const given = withEnvironment(single, prefix, environment);
-  if (command !== undefined) given.unshift(...command);
+  if (command !== undefined) given.unshift(command);
   return run(discreet(parser as Parser<"sync", T, unknown>), {
     programName: name,
     args: given.length > 0 ? given : ["--"], // Of nothing at all it could not tell what is missing.
@@ -57,7 +57,7 @@ export function readOptions<T>(
     showDefault: { prefix: " Default: ", suffix: "." },
     aboveError: "none",
     stderr: (error) =>
-      writeError(`${error}\nSee ${[name, ...command ?? [], "--help"].join(" ")}\n`),
+      writeError(`${error}\nSee ${[name, ...command ? [command] : [], "--help"].join(" ")}\n`),
     errorExitCode: 2,
   });
 }

@@ -1,85 +1,67 @@
 import { EncryptionKeypair, formatHex, Keypair } from "@rmb/protocol";
-import { object, or } from "@optique/core/constructs";
+import { object } from "@optique/core/constructs";
 import { message } from "@optique/core/message";
-import { withDefault } from "@optique/core/modifiers";
+import { optional, withDefault } from "@optique/core/modifiers";
 import type { InferValue } from "@optique/core/parser";
-import { command, constant, option } from "@optique/core/primitives";
+import { option } from "@optique/core/primitives";
 import { choice } from "@optique/core/valueparser";
-import { type EnvironmentOption, shown } from "@rmb/protocol/program";
+import { shown, writeError } from "@rmb/protocol/program";
 import { generateMnemonic } from "@scure/bip39";
 import { wordlist } from "@scure/bip39/wordlists/english.js";
 import {
+  NO_SECRET,
   readSecret,
   secret,
   secretEnvironment,
-  secretMissing,
   unexpectedInput,
   verbosity,
 } from "../identity_options.ts";
 import { writeJson, writeTable } from "./output.ts";
 import type { Tool } from "./tool.ts";
 
-const json = option("--json", { description: message`Write a line of JSON.` });
-
-const errors = { unexpectedInput, endOfInput: secretMissing };
-
-const parser = or(
-  command(
-    "new",
-    object({
-      does: constant("new"),
-      words: withDefault(
-        option("--words", choice(["12", "24"], { metavar: "COUNT" }), {
-          description: message`How many words it has.`,
-        }),
-        "12",
-        shown(12),
-      ),
-      json,
-      verbosity,
-    }, { errors: { unexpectedInput } }),
-    {
-      brief: message`Make a new mnemonic.`,
-      description:
-        message`Makes a new mnemonic and prints it, with its keys. Keep it: it is shown this once, and whoever has it is the twin.`,
-    },
+const parser = object({
+  new: option("--new", { description: message`Make a new mnemonic, and print it too.` }),
+  words: withDefault(
+    option("--words", choice(["12", "24"], { metavar: "COUNT" }), {
+      description: message`How many words a new one has.`,
+    }),
+    "12",
+    shown(12),
   ),
-  command("show", object({ does: constant("show"), secret, json, verbosity }, { errors }), {
-    brief: message`Print the keys of a secret.`,
-    description:
-      message`Prints the addresses, public keys and encryption key of a secret, which is not shown.`,
-  }),
-  { errors: { unexpectedInput } },
-);
-
-const secretOnly = secretEnvironment.filter(({ name }) => name !== "key-type");
-
-const ofBoth: readonly EnvironmentOption[] = [
-  { name: "json", flag: true },
-  { name: "debug", short: "-d", flag: true },
-];
+  json: option("--json", { description: message`Write a line of JSON.` }),
+  secret: optional(secret),
+  verbosity,
+}, { errors: { unexpectedInput } });
 
 /** Makes secrets, and shows what is public of them. */
 export const keysTool: Tool<InferValue<typeof parser>> = {
   name: "keys",
   brief: message`Make a mnemonic, or print the public keys of a secret.`,
-  description: message`Makes a mnemonic, or prints the public keys of a secret.`,
+  description:
+    message`Prints the addresses, the public keys and the encryption key of a secret, which itself is not shown; or makes a new one. Keep that: it is shown this once, and whoever has it is the twin.`,
   parser,
-  environment: [...secretOnly, ...ofBoth],
-  subcommands: {
-    new: [{ name: "words" }, ...ofBoth],
-    show: [...secretOnly, ...ofBoth],
-  },
+  environment: [
+    ...secretEnvironment
+      .filter(({ name }) => name !== "key-type")
+      .map(({ instead = [], ...option }) => ({ ...option, instead: [...instead, "--new"] })),
+    { name: "words" },
+    { name: "json", flag: true },
+    { name: "debug", short: "-d", flag: true },
+  ],
   footer: [
-    "Example: rmb-peer keys new",
-    "Example: rmb-peer keys show --mnemonic-file twin.txt",
+    "Example: rmb-peer keys --new",
+    "Example: rmb-peer keys --mnemonic-file twin.txt",
     "Exit codes: 0 done, 2 wrong usage, 1 any other failure.",
   ],
   async run(options) {
-    const isNew = options.does === "new";
+    const isNew = options.new;
+    if (isNew === (options.secret !== undefined)) {
+      writeError(`Error: ${isNew ? "A new mnemonic is made of no secret" : NO_SECRET}\n`);
+      return 2;
+    }
     const text = isNew
       ? generateMnemonic(wordlist, options.words === "24" ? 256 : 128)
-      : await readSecret(options.secret);
+      : await readSecret(options.secret!);
     const pair = (type: "sr25519" | "ed25519") => {
       const { address, publicKey } = Keypair.fromSecret(text, type);
       return { address, publicKey: formatHex(publicKey) };

@@ -3,7 +3,6 @@ import {
   type EnvironmentOption,
   readOptions,
   runProgram,
-  writeError,
 } from "@rmb/protocol/program";
 import { lineBreak, type Message, message, text } from "@optique/core/message";
 import type { Parser } from "@optique/core/parser";
@@ -24,8 +23,6 @@ export interface Tool<T> {
   readonly parser: Parser<"sync", T, unknown>;
   /** Those that can come from the environment. */
   readonly environment: readonly EnvironmentOption[];
-  /** The same by its first argument, of a tool that it tells what to do. */
-  readonly subcommands?: Readonly<Record<string, readonly EnvironmentOption[]>>;
   /** What its exit codes mean, beside 2 for wrong usage; and examples. */
   readonly footer: readonly string[];
   /** Runs it, until it is done or told to stop; gives its exit code. */
@@ -48,7 +45,7 @@ export interface ReadyTool {
 
 /** Makes a tool ready. */
 export function ready<T extends CommonOptions>(tool: Tool<T>): ReadyTool {
-  const { name, brief, description, environment, subcommands } = tool;
+  const { name, brief, description, environment } = tool;
   const lines = [
     ...tool.footer.map((line) => message`${text(line)}`),
     environmentNote(PREFIX, environment),
@@ -59,22 +56,10 @@ export function ready<T extends CommonOptions>(tool: Tool<T>): ReadyTool {
     name,
     command: parser as Parser<"sync", unknown, unknown>,
     run(args) {
-      const [does = ""] = args;
-      const isSubcommand = subcommands !== undefined && Object.hasOwn(subcommands, does);
-      if (subcommands !== undefined && !isSubcommand && !args.includes("--help")) {
-        const expected = Object.keys(subcommands).join(" or ");
-        writeError(`Error: Expected ${expected} behind ${name}\nSee rmb-peer ${name} --help\n`);
-        Deno.exit(2);
-      }
       const options = readOptions<T>({
-        ...{ name: "rmb-peer", brief: "", version: manifest.version, parser, prefix: PREFIX },
-        command: isSubcommand ? [name, does] : [name],
-        environment: subcommands === undefined
-          ? environment
-          : isSubcommand
-          ? subcommands[does]!
-          : [],
-      }, args.slice(+isSubcommand));
+        ...{ name: "rmb-peer", brief: "", version: manifest.version },
+        ...{ parser, command: name, prefix: PREFIX, environment },
+      }, args);
       return runProgram(
         `rmb-peer ${name}`,
         options.verbosity - 1,
