@@ -12,7 +12,7 @@ import { map, multiple, withDefault } from "@optique/core/modifiers";
 import type { InferValue } from "@optique/core/parser";
 import { argument, flag, option } from "@optique/core/primitives";
 import { integer, string } from "@optique/core/valueparser";
-import { unexpectedInput } from "../identity_options.ts";
+import { readKeys, unexpectedInput } from "../identity_options.ts";
 import { parseSeconds } from "./call.ts";
 import { connect, connectEnvironment, connectOptions } from "./connect.ts";
 import { runBounded } from "./run_bounded.ts";
@@ -98,6 +98,7 @@ export const serveTool: Tool<Options> = {
   ],
   async run(options, stop) {
     const { command, session, program: [program] } = options;
+    await readKeys(options); // Before the program is named: it may be a word of a mnemonic.
     const { state } = await Deno.permissions.query({ name: "run", command: program! });
     if (state !== "granted") {
       throw new RmbError(
