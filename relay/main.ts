@@ -31,6 +31,7 @@ export function main(args: readonly string[]): Promise<never> {
       store,
       tls: tlsFiles?.keys,
       maxSessions: workers * userPerWorker,
+      statusPage: !options.noStatusPage,
     });
     using _watching = tlsFiles?.watch((keys) => relay.renewTls(keys));
     await untilAborted(stop);

@@ -126,6 +126,10 @@ const parser = object({
     "https" as const,
     shown("https"),
   ),
+  noStatusPage: option("--no-status-page", {
+    description:
+      message`Show no page with numbers of the last hour at /, which anyone who can connect may see.`,
+  }),
   verbosity: map(
     multiple(flag("-d", "--debug", {
       description: message`Log every message; twice: with the beginning of its ciphertext.`,
@@ -157,6 +161,7 @@ export function parseOptions(args: readonly string[]) {
       { name: "tls-cert" },
       { name: "tls-key" },
       { name: "federation-scheme" },
+      { name: "no-status-page", flag: true },
       { name: "debug", short: "-d", flag: true },
     ],
   }, args);

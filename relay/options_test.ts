@@ -14,6 +14,7 @@ const DEFAULTS = {
   userPerWorker: 1000,
   maxMessage: 64 * 1024 * 1024,
   federationScheme: "https",
+  noStatusPage: false,
   verbosity: 0,
 };
 
@@ -50,7 +51,7 @@ Deno.test("parseOptions() reads long and short names, and has defaults for the r
     ...["--listen", "127.0.0.1:80", "--data", "x.db", "--limit", "100", "5000", "--debug"],
     ...["--ranker-period", "60", "--workers", "2", "--user-per-worker", "3"],
     ...["--max-message", "1000", "--tls-cert", "c.pem", "--tls-key", "k.pem"],
-    ...["--federation-scheme", "http", "--catchup-threshold", "10"],
+    ...["--federation-scheme", "http", "--catchup-threshold", "10", "--no-status-page"],
   ];
   const short = [
     ...["-m", "a", "-m", "b:81", "--twins", "t", "-l", "[::1]:0", "-r", "redis://h:1/2"],
@@ -70,6 +71,7 @@ Deno.test("parseOptions() reads long and short names, and has defaults for the r
       tls: { cert: "c.pem", key: "k.pem" },
       federationScheme: "http",
       catchUpThreshold: 10,
+      noStatusPage: true,
       verbosity: 1,
     },
     {
@@ -138,6 +140,7 @@ Deno.test("parseOptions() takes from the environment what arguments leave out", 
     RMB_RELAY_FEDERATION_SCHEME: "http",
     RMB_RELAY_MAX_MESSAGE: "1000",
     RMB_RELAY_CATCHUP_THRESHOLD: "0",
+    RMB_RELAY_NO_STATUS_PAGE: "true",
     RMB_RELAY_DEBUG: "1",
   };
   const given = {
@@ -153,6 +156,7 @@ Deno.test("parseOptions() takes from the environment what arguments leave out", 
     tls: { cert: "c.pem", key: "k.pem" },
     federationScheme: "http",
     catchUpThreshold: 0,
+    noStatusPage: true,
     verbosity: 1,
   };
   const args = ["-m", "c", "--twins=u", "--data", "x.db", "--limit", "1", "2"];

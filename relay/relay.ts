@@ -12,6 +12,7 @@ import { RelayMetrics } from "./metrics.ts";
 import { RateLimit, type RateLimitOptions } from "./rate_limit.ts";
 import { Router } from "./router.ts";
 import { type Answer, Server, type TlsKeys } from "./server.ts";
+import { type Reading, StatusPage } from "./status/mod.ts";
 import type { Store } from "./store.ts";
 import type { WebSocket } from "./web_socket.ts";
 
@@ -50,11 +51,13 @@ export interface RelayOptions {
   readonly federationScheme?: "https" | "http";
   /** How long a failure of another relay counts against it, in seconds. Default 3600. */
   readonly rankerPeriod?: number;
+  /** Whether to show anyone a page with numbers of the last hour at `/`. Default true. */
+  readonly statusPage?: boolean;
 }
 
 /**
  * A relay: twins connect to it over WebSocket, and it passes on what they send each other, keeps it for
- * who is away, and exchanges it with other relays. It serves `/metrics` and `/health` beside that.
+ * who is away, and exchanges it with other relays. It serves `/metrics` and `/health` and a status page beside that.
  *
  * @example
  * ```ts
@@ -77,6 +80,7 @@ export class Relay implements AsyncDisposable {
   readonly #federation: Federation;
   readonly #inbound: Inbound;
   readonly #server: Server;
+  readonly #statusPage: StatusPage | undefined;
   #closing = false;
 
   private constructor(options: RelayOptions) {
@@ -92,13 +96,14 @@ export class Relay implements AsyncDisposable {
       rateLimit: rateLimit && new RateLimit(rateLimit),
       federate: (envelope, sender) => this.#federation.send(envelope, sender),
     });
+    const federationMetrics = new FederationMetrics(this.#metrics.registry);
     this.#federation = new Federation({
       domains,
       registry,
       queue: store.federation,
       scheme: options.federationScheme ?? "https",
       rankerPeriod: options.rankerPeriod ?? RANKER_PERIOD,
-      metrics: new FederationMetrics(this.#metrics.registry),
+      metrics: federationMetrics,
       answer: (session, bytes) => this.#router.answer(session, bytes),
       deliverHere: (envelope, routing) => this.#router.takeBack(envelope, routing),
     });
@@ -133,6 +138,9 @@ export class Relay implements AsyncDisposable {
       () => store.mailbox.depth().catch(() => NaN),
     );
     if (followsChain(registry)) addChainMetrics(this.#metrics, registry);
+    if (options.statusPage ?? true) {
+      this.#statusPage = new StatusPage(() => this.#read(federationMetrics));
+    }
   }
 
   /**
@@ -145,6 +153,7 @@ export class Relay implements AsyncDisposable {
     try {
       await relay.#server.listen();
     } catch (error) {
+      relay.#statusPage?.[Symbol.dispose]();
       relay.#heartbeat[Symbol.dispose]();
       await relay.#federation[Symbol.asyncDispose]();
       throw error;
@@ -174,6 +183,7 @@ export class Relay implements AsyncDisposable {
    */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing = true;
+    this.#statusPage?.[Symbol.dispose]();
     logger.info("stopping with {sessions} sessions", { sessions: this.#router.sessions });
     await Promise.all([
       this.#router.close(),
@@ -202,14 +212,38 @@ export class Relay implements AsyncDisposable {
 
   async #answer(request: IncomingMessage): Promise<Answer> {
     const { method, url = "" } = request;
-    const [path] = url.split("?", 1);
+    const [path = ""] = url.split("?", 1);
     if (method === "POST" && path === "/") return await this.#receive(request);
     if (method === "GET" || method === "HEAD") {
       if (path === "/metrics") return await this.#metrics.scrape();
       if (path === "/health") return this.#health();
       if (path === "/health/live") return { status: 200, body: "alive\n" };
+      const page = this.#statusPage?.answer(path, url.slice(path.length));
+      if (page !== undefined) return page;
     }
     return { status: 404, body: "page not found\n" };
+  }
+
+  /** Reads what the status page shows. */
+  async #read(federation: FederationMetrics): Promise<Reading> {
+    const metrics = this.#metrics;
+    const [delivery, queued, byRelay] = await Promise.all([
+      metrics.delivery.get(),
+      this.#store.mailbox.depth().catch(() => null),
+      federation.byRelay(),
+    ]);
+    return {
+      sessions: metrics.sessions.size,
+      messagesIn: metrics.received,
+      messagesOut: metrics.sent,
+      bytesIn: metrics.receivedBytes,
+      bytesOut: metrics.sentBytes,
+      queued,
+      deliveries: delivery.values.flatMap(({ labels: { le }, value }) =>
+        le === undefined ? [] : [[le === "+Inf" ? Infinity : Number(le), value] as const]
+      ),
+      ...byRelay,
+    };
   }
 
   /** Takes a message from another relay. */

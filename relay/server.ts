@@ -57,10 +57,12 @@ const HTTP_ERRORS: Readonly<Record<string, Answer>> = {
 /** An answer to a request. */
 export interface Answer {
   readonly status: number;
-  /** Plain text, with a line break at its end. */
+  /** Text, with a line break at its end if it is plain. */
   readonly body: string;
   /** Media type of the body. Default `text/plain`. */
   readonly type?: string;
+  /** Further headers. */
+  readonly headers?: Readonly<Record<string, string>>;
 }
 
 /** Certificate and private key, as PEM. */
@@ -213,11 +215,12 @@ export class Server implements AsyncDisposable {
     const written = new Promise<void>((resolve) => response.once("close", resolve));
     this.#underWay.add(written);
     written.then(() => this.#underWay.delete(written));
-    const { status, body, type = "text/plain; charset=utf-8" } = await this.#options.answer(request)
-      .catch(failed);
+    const { status, body, type = "text/plain; charset=utf-8", headers } = await this.#options
+      .answer(request).catch(failed);
     // Nobody reads the rest of a request that was refused.
     if (!request.complete) response.setHeader("connection", "close");
     response.writeHead(status, {
+      ...headers,
       ...(body !== "" && { "content-type": type }),
       "content-length": new TextEncoder().encode(body).length,
     });

@@ -46,6 +46,17 @@ export class FederationMetrics {
     this.#error.inc({ relay: this.#label(domain) });
   }
 
+  /** Messages taken and tries failed so far, by relay. */
+  async byRelay(): Promise<
+    { readonly taken: Map<string, number>; readonly failed: Map<string, number> }
+  > {
+    const [taken, failed] = await Promise.all([this.#success, this.#error].map(async (counter) => {
+      const { values } = await counter.get();
+      return new Map(values.map(({ labels: { relay }, value }) => [String(relay), value]));
+    }));
+    return { taken: taken!, failed: failed! };
+  }
+
   #label(domain: string): string {
     if (this.#counted.size < MAX_COUNTED) this.#counted.add(domain);
     return this.#counted.has(domain) ? domain : OTHER;
