@@ -83,9 +83,9 @@ export function environmentNote(
   [first]: readonly EnvironmentOption[],
 ): Message {
   const variable = text(`${prefix}${first?.name.toUpperCase().replaceAll("-", "_")}`);
-  return message`Every option can also come from the environment: ${variable} is ${
+  return message`Every option can also come from the environment, such as ${
     optionNames([`--${first?.name}`])
-  }, and so on.`;
+  } from ${variable}.`;
 }
 
 /** A parser whose errors quote nothing that may be secret: a value may be a mnemonic, or have a password. */
@@ -109,13 +109,20 @@ function withoutSecrets(error: Message): Message {
       case "value":
         return { ...term, value: hideSecret(term.value) };
       case "values": // An option with its value, as it was given.
-        return optionName(term.values[0]!.split("=")[0]!);
+        return optionName(nameOf(term.values[0]!));
+      case "optionName": // Any argument that was taken for one, as it was given.
+        return optionName(nameOf(term.optionName));
       case "text":
         return text(term.text.replace(/"([^"]*)"/g, (_, value) => `"${hideSecret(value)}"`));
       default:
         return term;
     }
   });
+}
+
+/** The name of an option without its value; what is no option may be a word of a mnemonic. */
+function nameOf(argument: string): string {
+  return argument.startsWith("-") ? argument.split("=")[0]! : "…";
 }
 
 /** What may be a mnemonic, a seed or a URL with a password becomes "…"; an option's name stays. */
