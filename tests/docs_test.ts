@@ -30,7 +30,7 @@ Deno.test("examples of what needs no network work as they say", async () => {
   }).output();
   const [text, errors] = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes));
   assert.ok(success, `${text}${errors}`);
-  assert.ok(Number(text!.match(/(\d+) passed/)?.[1]) >= files.length, text);
+  assert.ok(Number(text!.match(/(\d+) passed/)?.[1]) >= files.length, text!);
 });
 
 /** What messages have of the system's, and what varies in them. */
