@@ -38,7 +38,7 @@ interface WebSocket {
 
 const OPEN = 1;
 
-/** Longest message taken, in bytes: relays let none in that is longer (protocol.md §6). */
+/** Longest message taken, in bytes: relays let none in that is longer (docs/protocol.md, Routing). */
 const MAX_MESSAGE = 64 * 1024 * 1024;
 /**
  * Longer messages go out in pieces of so many bytes, and no more than so many are with the system's
