@@ -52,7 +52,7 @@ export function readOptions<T>(
     footer: environmentNote(prefix, environment),
     ...usage && { usageLine: usageOf(usage) },
     help: "option",
-    version,
+    version: withCommit(version),
     completion: "option",
     showDefault: { prefix: " Default: ", suffix: "." },
     aboveError: "none",
@@ -60,6 +60,16 @@ export function readOptions<T>(
       writeError(`${error}\nSee ${[name, ...command ? [command] : [], "--help"].join(" ")}\n`),
     errorExitCode: 2,
   });
+}
+
+/** A version with the commit that a binary was compiled from; anything else can't know. */
+function withCommit(version: string): string {
+  if (!Deno.build.standalone) return version;
+  try {
+    return `${version} (${Deno.readTextFileSync(new URL("../bin/commit.txt", import.meta.url))})`;
+  } catch {
+    return version;
+  }
 }
 
 function usageOf(lines: readonly string[]): Usage {

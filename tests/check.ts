@@ -8,6 +8,7 @@ const packages = ["protocol", "relay", "peer"];
 const guides = [...Deno.readDirSync("docs")]
   .filter(({ name }) => name.endsWith(".md"))
   .map(({ name }) => `docs/${name}`);
+const documents = ["README.md", ...packages.map((name) => `${name}/README.md`), ...guides];
 
 /** Entry points of the packages, whose every public symbol must be documented. */
 async function entryPoints(): Promise<string[]> {
@@ -24,13 +25,7 @@ const checks: Record<string, string[]> = {
   "format": ["fmt", "--check"],
   "lint": ["lint"],
   "types": ["check", "."],
-  "types of the examples in documentation": [
-    "check",
-    "--doc-only",
-    "README.md",
-    ...guides,
-    ...packages,
-  ],
+  "types of the examples in documentation": ["check", "--doc-only", ...documents, ...packages],
   "documentation of every public symbol": ["doc", "--lint", ...await entryPoints()],
   "generated code is current": ["task", "generate", "--check"],
   "publishing": ["publish", "--dry-run", "--allow-dirty"],
