@@ -5,10 +5,13 @@
  */
 const deno = Deno.execPath();
 const packages = ["protocol", "relay", "peer"];
-const guides = [...Deno.readDirSync("docs")]
-  .filter(({ name }) => name.endsWith(".md"))
-  .map(({ name }) => `docs/${name}`);
-const documents = ["README.md", ...packages.map((name) => `${name}/README.md`), ...guides];
+const documents = [
+  "README.md",
+  ...packages.map((name) => `${name}/README.md`),
+  ...[...Deno.readDirSync("docs")]
+    .filter(({ name }) => name.endsWith(".md"))
+    .map(({ name }) => `docs/${name}`),
+];
 
 /** Entry points of the packages, whose every public symbol must be documented. */
 async function entryPoints(): Promise<string[]> {
