@@ -5,7 +5,7 @@
  * @module
  */
 import { configure, getTextFormatter, type LogLevel, type LogRecord } from "@logtape/logtape";
-import { type Message, message, optionName, optionNames, text } from "@optique/core/message";
+import { type Message, message, optionName, text } from "@optique/core/message";
 import type { Parser } from "@optique/core/parser";
 import type { Usage } from "@optique/core/usage";
 import { run } from "@optique/run";
@@ -49,7 +49,7 @@ export function readOptions<T>(
     programName: name,
     args: given.length > 0 ? given : ["--"], // Of nothing at all it could not tell what is missing.
     brief: message`${text(brief)}`,
-    footer: environmentNote(prefix, environment),
+    footer: message`${text(environmentNote(prefix, environment))}`,
     ...usage && { usageLine: usageOf(usage) },
     help: "option",
     version: withCommit(version),
@@ -81,11 +81,9 @@ function usageOf(lines: readonly string[]): Usage {
 export function environmentNote(
   prefix: string,
   [first]: readonly EnvironmentOption[],
-): Message {
-  const variable = text(`${prefix}${first?.name.toUpperCase().replaceAll("-", "_")}`);
-  return message`Every option can also come from the environment: ${variable} is ${
-    optionNames([`--${first?.name}`])
-  }, and so on.`;
+): string {
+  const variable = `${prefix}${first?.name.toUpperCase().replaceAll("-", "_")}`;
+  return `Every option can also come from the environment, such as --${first?.name} from ${variable}.`;
 }
 
 /** A parser whose errors quote nothing that may be secret: a value may be a mnemonic, or have a password. */
@@ -109,13 +107,20 @@ function withoutSecrets(error: Message): Message {
       case "value":
         return { ...term, value: hideSecret(term.value) };
       case "values": // An option with its value, as it was given.
-        return optionName(term.values[0]!.split("=")[0]!);
+        return optionName(nameOf(term.values[0]!));
+      case "optionName": // Any argument that was taken for one, as it was given.
+        return optionName(nameOf(term.optionName));
       case "text":
         return text(term.text.replace(/"([^"]*)"/g, (_, value) => `"${hideSecret(value)}"`));
       default:
         return term;
     }
   });
+}
+
+/** The name of an option without its value; what is no option may be a word of a mnemonic. */
+function nameOf(argument: string): string {
+  return argument.startsWith("-") ? argument.split("=")[0]! : "…";
 }
 
 /** What may be a mnemonic, a seed or a URL with a password becomes "…"; an option's name stays. */

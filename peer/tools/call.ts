@@ -14,6 +14,7 @@ import { optional, withDefault } from "@optique/core/modifiers";
 import type { InferValue } from "@optique/core/parser";
 import { argument, option } from "@optique/core/primitives";
 import { string } from "@optique/core/valueparser";
+import { unexpectedInput } from "../identity_options.ts";
 import { connect, connectEnvironment, connectOptions, destination } from "./connect.ts";
 import { write, writeJson, writeLine } from "./output.ts";
 import type { Tool } from "./tool.ts";
@@ -56,7 +57,7 @@ const parser = object({
       message`Write a line of JSON: {"answer": …} or {"error": {"kind", "message", "code"}}.`,
   }),
   ...connectOptions,
-});
+}, { errors: { unexpectedInput } });
 
 /** Reads seconds: more than none, an hour at most. */
 export function parseSeconds(text: string): number {
@@ -72,7 +73,13 @@ export const callTool: Tool<InferValue<typeof parser>> = {
   description:
     message`Calls a command of a twin and prints what it answers. Needs no gateway: it connects to the relays itself, beside one that runs.`,
   parser,
-  environment: connectEnvironment,
+  environment: [
+    ...connectEnvironment,
+    { name: "timeout", short: "-t" },
+    { name: "fail-fast", flag: true },
+    { name: "bytes", flag: true },
+    { name: "json", flag: true },
+  ],
   footer: [
     "Example: rmb-peer call 9 calculator.add '[19, 23]'",
     "Exit codes: 0 answered, 2 wrong usage, 3 the twin answered with an error, 4 no answer in time, " +

@@ -1,4 +1,11 @@
-import { Client, type Commands, type KeyType, parseSession, type Session } from "@rmb/protocol";
+import {
+  Client,
+  type Commands,
+  FormatError,
+  type KeyType,
+  parseSession,
+  type Session,
+} from "@rmb/protocol";
 import { parsed } from "@rmb/protocol/program";
 import {
   openRegistry,
@@ -52,11 +59,17 @@ export const destination = argument(
   { description: message`Id of the twin, or its session as in 9:bot.` },
 );
 
-/** Reads a twin, or a session of it. */
+/** Reads a twin, or a session of it; does not quote what may be a word of a mnemonic. */
 export function parseDestination(text: string): Session {
-  const session = parseSession(text);
-  if (session.twin === 0) throw new TypeError("Twin 0 is none: expected an id such as 9, or 9:bot");
-  return session;
+  try {
+    const session = parseSession(text);
+    if (session.twin !== 0) return session;
+  } catch {
+    // Said below.
+  }
+  throw new FormatError(
+    "Cannot read a twin: expected its id, such as 9, or a session, as in 9:bot",
+  );
 }
 
 /** A client, and the registry that it has for itself. */

@@ -13,6 +13,7 @@ import {
   readSecret,
   secret,
   secretEnvironment,
+  unexpectedInput,
   verbosity,
 } from "../identity_options.ts";
 import { writeJson, writeTable } from "./output.ts";
@@ -21,7 +22,7 @@ import type { Tool } from "./tool.ts";
 const parser = object({
   new: option("--new", { description: message`Make a new mnemonic, and print it too.` }),
   words: withDefault(
-    option("--words", choice(["12", "24"]), {
+    option("--words", choice(["12", "24"], { metavar: "COUNT" }), {
       description: message`How many words a new one has.`,
     }),
     "12",
@@ -30,7 +31,7 @@ const parser = object({
   json: option("--json", { description: message`Write a line of JSON.` }),
   secret: optional(secret),
   verbosity,
-});
+}, { errors: { unexpectedInput } });
 
 /** Makes secrets, and shows what is public of them. */
 export const keysTool: Tool<InferValue<typeof parser>> = {
@@ -39,9 +40,14 @@ export const keysTool: Tool<InferValue<typeof parser>> = {
   description:
     message`Prints the addresses, the public keys and the encryption key of a secret, which itself is not shown; or makes a new one. Keep that: it is shown this once, and whoever has it is the twin.`,
   parser,
-  environment: secretEnvironment
-    .filter(({ name }) => name !== "key-type")
-    .map(({ instead = [], ...option }) => ({ ...option, instead: [...instead, "--new"] })),
+  environment: [
+    ...secretEnvironment
+      .filter(({ name }) => name !== "key-type")
+      .map(({ instead = [], ...option }) => ({ ...option, instead: [...instead, "--new"] })),
+    { name: "words" },
+    { name: "json", flag: true },
+    { name: "debug", short: "-d", flag: true },
+  ],
   footer: [
     "Example: rmb-peer keys --new",
     "Example: rmb-peer keys --mnemonic-file twin.txt",
@@ -50,7 +56,7 @@ export const keysTool: Tool<InferValue<typeof parser>> = {
   async run(options) {
     const isNew = options.new;
     if (isNew === (options.secret !== undefined)) {
-      writeError(isNew ? "A new mnemonic has no secret yet\n" : `${NO_SECRET}\n`);
+      writeError(`Error: ${isNew ? "A new mnemonic is made of no secret" : NO_SECRET}\n`);
       return 2;
     }
     const text = isNew

@@ -6,6 +6,7 @@ import { optional, withDefault } from "@optique/core/modifiers";
 import type { InferValue } from "@optique/core/parser";
 import { option } from "@optique/core/primitives";
 import { integer, string } from "@optique/core/valueparser";
+import { unexpectedInput } from "../identity_options.ts";
 import { parseSeconds } from "./call.ts";
 import { connect, connectEnvironment, connectOptions, destination } from "./connect.ts";
 import { formatTime, writeJson, writeLine } from "./output.ts";
@@ -47,7 +48,7 @@ const parser = object({
   ),
   json: option("--json", { description: message`Write lines of JSON, the last one a summary.` }),
   ...connectOptions,
-});
+}, { errors: { unexpectedInput } });
 
 type Options = InferValue<typeof parser>;
 
@@ -58,7 +59,14 @@ export const pingTool: Tool<Options> = {
   description:
     message`Sends requests to a twin and tells how long each answer takes, and at the end how many got none.`,
   parser,
-  environment: connectEnvironment,
+  environment: [
+    ...connectEnvironment,
+    { name: "count", short: "-c" },
+    { name: "interval", short: "-i" },
+    { name: "timeout", short: "-W" },
+    { name: "command" },
+    { name: "json", flag: true },
+  ],
   footer: [
     "Example: rmb-peer ping -c 5 9",
     "Exit codes: 0 something was answered, 2 wrong usage, 4 nothing was, 1 any other failure.",

@@ -35,18 +35,18 @@ export async function runBounded(
   let child: Deno.ChildProcess;
   const piped = { stdin: "piped", stdout: "piped", stderr: "piped" } as const;
   try {
-    child = new Deno.Command(program, { args: [...args], env: { ...env }, ...piped }).spawn();
+    // In a group of its own, so that what it starts can be killed with it.
+    const options = { args: [...args], env: { ...env }, detached: true, ...piped };
+    child = new Deno.Command(program, options).spawn();
   } catch (error) {
     const stdout = new Uint8Array();
     return { code: 127, stdout, stderr: "", reason: (error as Error).message };
   }
+  const killed = new AbortController();
   const kill = (why: string) => {
     reason ??= why;
-    try {
-      child.kill("SIGKILL");
-    } catch {
-      // It has ended.
-    }
+    killGroup(child);
+    killed.abort(); // What could not be killed may hold its pipes open.
   };
   const abort = () => kill("it took too long");
   signal.addEventListener("abort", abort);
@@ -54,16 +54,17 @@ export async function runBounded(
   const chunks: BlobPart[] = [];
   let length = 0;
   let stderr = "";
+  const utf8 = new TextDecoder();
   const [{ code }] = await Promise.all([
     child.status,
-    feed(child.stdin, input),
-    read(child.stdout, (chunk) => {
+    feed(child.stdin, input, killed.signal),
+    read(child.stdout, killed.signal, (chunk) => {
       length += chunk.length;
       if (length > maxOutput) kill(`its output is longer than ${maxOutput} bytes`);
       else chunks.push(chunk);
     }),
-    read(child.stderr, (chunk) => {
-      stderr = (stderr + new TextDecoder().decode(chunk)).slice(-MAX_ERRORS);
+    read(child.stderr, killed.signal, (chunk) => {
+      stderr = (stderr + utf8.decode(chunk, { stream: true })).slice(-MAX_ERRORS);
     }),
   ]);
   signal.removeEventListener("abort", abort);
@@ -71,12 +72,28 @@ export async function runBounded(
   return { code, stdout, stderr, reason };
 }
 
+/** Kills a program and what it has started: that needs permission to run anything, and no Windows. */
+function killGroup(child: Deno.ChildProcess): void {
+  try {
+    return Deno.kill(-child.pid, "SIGKILL");
+  } catch {
+    // Then the program alone.
+  }
+  try {
+    child.kill("SIGKILL");
+  } catch {
+    // It has ended.
+  }
+}
+
 async function feed(
   stdin: WritableStream<Uint8Array<ArrayBuffer>>,
   input: Uint8Array,
+  killed: AbortSignal,
 ): Promise<void> {
+  const writer = stdin.getWriter();
+  killed.addEventListener("abort", () => void writer.abort().catch(() => {}));
   try {
-    const writer = stdin.getWriter();
     await writer.write(input as Uint8Array<ArrayBuffer>);
     await writer.close();
   } catch {
@@ -86,7 +103,10 @@ async function feed(
 
 async function read(
   stream: ReadableStream<Uint8Array<ArrayBuffer>>,
+  killed: AbortSignal,
   take: (chunk: Uint8Array<ArrayBuffer>) => void,
 ): Promise<void> {
-  for await (const chunk of stream) take(chunk);
+  const reader = stream.getReader();
+  killed.addEventListener("abort", () => void reader.cancel().catch(() => {}));
+  for (let next; !(next = await reader.read()).done;) take(next.value);
 }

@@ -12,6 +12,7 @@ import { map, multiple, withDefault } from "@optique/core/modifiers";
 import type { InferValue } from "@optique/core/parser";
 import { argument, flag, option } from "@optique/core/primitives";
 import { integer, string } from "@optique/core/valueparser";
+import { readKeys, unexpectedInput } from "../identity_options.ts";
 import { parseSeconds } from "./call.ts";
 import { connect, connectEnvironment, connectOptions } from "./connect.ts";
 import { runBounded } from "./run_bounded.ts";
@@ -32,12 +33,15 @@ const parser = object({
     argument(string({ metavar: "PROGRAM" }), {
       description: message`Program that answers, with its arguments, behind "--".`,
     }),
-    { min: 1 },
+    {
+      min: 1,
+      errors: { tooFew: message`The program is missing: expected COMMAND -- PROGRAM ARGUMENT….` },
+    },
   ),
   session: withDefault(
     or(
       option("--session", string({ metavar: "NAME" }), {
-        description: message`Session that it is reached at: others call TWIN:NAME.`,
+        description: message`Session that it is reached at: others call TWIN:NAME. Default: serve.`,
       }),
       map(
         flag("--no-session", {
@@ -48,7 +52,6 @@ const parser = object({
       ),
     ),
     SESSION as string | null,
-    shown(SESSION),
   ),
   bytes: option("--bytes", {
     description:
@@ -69,7 +72,7 @@ const parser = object({
     shown(4),
   ),
   ...connectOptions,
-});
+}, { errors: { unexpectedInput } });
 
 type Options = InferValue<typeof parser>;
 
@@ -80,7 +83,14 @@ export const serveTool: Tool<Options> = {
   description:
     message`Answers a command with a program's output. The program gets the data on standard input, and who asks in the environment: RMB_CALLER_TWIN, RMB_CALLER_SESSION, RMB_COMMAND. When it fails, the caller gets an error with the last line of its standard error.`,
   parser,
-  environment: connectEnvironment,
+  environment: [
+    ...connectEnvironment,
+    { name: "session", instead: ["--no-session"] },
+    { name: "no-session", instead: ["--session"], flag: true },
+    { name: "bytes", flag: true },
+    { name: "timeout", short: "-t" },
+    { name: "jobs", short: "-j" },
+  ],
   footer: [
     "Example: rmb-peer serve system.uptime -- uptime --pretty",
     "Needs the permission to run the program: deno run -P=serve, or --allow-run=PROGRAM.",
@@ -88,6 +98,7 @@ export const serveTool: Tool<Options> = {
   ],
   async run(options, stop) {
     const { command, session, program: [program] } = options;
+    await readKeys(options); // Before the program is named: it may be a word of a mnemonic.
     const { state } = await Deno.permissions.query({ name: "run", command: program! });
     if (state !== "granted") {
       throw new RmbError(

@@ -1,5 +1,5 @@
 import { FormatError, RmbError } from "@rmb/protocol";
-import { parsed, shown } from "@rmb/protocol/program";
+import { parsed, printable, shown } from "@rmb/protocol/program";
 import { object } from "@optique/core/constructs";
 import { message } from "@optique/core/message";
 import { withDefault } from "@optique/core/modifiers";
@@ -9,6 +9,7 @@ import { verbosity } from "../identity_options.ts";
 import { parseSeconds } from "./call.ts";
 import { type Sample, scrape, Span } from "./metrics_text.ts";
 import { write, writeJson, writeLine } from "./output.ts";
+import { pause } from "./pause.ts";
 import type { Tool } from "./tool.ts";
 import { jsonOfView, renderView, type View, viewOf } from "./top_view.ts";
 
@@ -18,11 +19,14 @@ const SCRAPE_TIME = 5000;
 /** Where a gateway has its metrics when it is started as the documentation shows. */
 const DEFAULT_URL = "http://127.0.0.1:9464";
 
+/** Where there is no terminal, nothing is left out. */
+const PAGE = { columns: 80, rows: Infinity };
+
 const parser = object({
   url: withDefault(
     argument(parsed("URL", new URL(DEFAULT_URL), parseUrl), {
       description:
-        message`Where it tells its metrics: a relay's address, or that of --metrics-listen of a gateway. Default: http://127.0.0.1:9464.`,
+        message`Where it tells its metrics: a relay's address, or that of --metrics-listen of a gateway.`,
     }),
     parseUrl(DEFAULT_URL),
     shown(DEFAULT_URL),
@@ -39,10 +43,14 @@ const parser = object({
   verbosity,
 });
 
-function parseUrl(text: string): URL {
+/** Reads where metrics are; does not quote what may have a password. */
+export function parseUrl(text: string): URL {
   const url = URL.parse(text.includes("://") ? text : `http://${text}`);
   if (url === null || !/^https?:$/.test(url.protocol)) {
     throw new FormatError("Cannot use the URL of metrics: expected http://host:port");
+  }
+  if (url.username !== "" || url.password !== "") {
+    throw new FormatError("Cannot use the URL of metrics: it must not have a password");
   }
   if (url.pathname === "/") url.pathname = "/metrics";
   return url;
@@ -55,43 +63,62 @@ export const topTool: Tool<InferValue<typeof parser>> = {
   description:
     message`Shows what a gateway or a relay is doing, from its metrics, until q or Ctrl-C is pressed.`,
   parser,
-  environment: [{ name: "debug", short: "-d", flag: true }],
+  environment: [
+    { name: "interval", short: "-i" },
+    { name: "once", flag: true },
+    { name: "json", flag: true },
+    { name: "debug", short: "-d", flag: true },
+  ],
   footer: [
     "Example: rmb-peer top http://localhost:8080",
+    "Without a terminal it looks once.",
     "Exit codes: 0 done, 2 wrong usage, 1 it can't be watched.",
   ],
   async run({ url, interval, once, json }, stop) {
     const quit = new AbortController();
     stop.addEventListener("abort", () => quit.abort());
+    const { signal } = quit;
     const isLive = !once && !json && Deno.stdout.isTerminal();
+    let before = await look(url, signal);
+    checkKind(before, url);
     using screen = isLive ? new Screen(() => quit.abort()) : undefined;
-    let before = await look(url, quit.signal);
+    screen?.show(() => [`${url.host}: the first numbers come in ${interval} s`]);
+    let view: View | undefined;
     do {
-      await pause(once ? Math.min(interval, 1) : interval, quit.signal);
-      if (quit.signal.aborted) break;
-      let view: View | undefined;
-      let trouble = "";
+      await pause(interval * 1000, signal);
+      if (signal.aborted) break;
+      let trouble: string | undefined;
       try {
-        const now = await look(url, quit.signal);
-        view = viewOf(new Span(before, now));
+        const now = await look(url, signal);
+        view = viewOf(new Span(before, now)) ?? view;
         before = now;
-        if (view === undefined) throw new RmbError(`${url.host} is neither a relay nor a gateway`);
       } catch (error) {
-        if (quit.signal.aborted) break;
+        if (signal.aborted) break;
         if (!isLive) throw error;
         trouble = (error as Error).message;
       }
-      if (view !== undefined && json) writeJson(jsonOfView(view, url.host));
-      else if (screen !== undefined) {
-        const lines = (size: Size) => view ? renderView(view, url.host, size) : [trouble];
-        screen.show(lines);
-      } else if (view !== undefined) {
-        renderView(view, url.host, { columns: 100, rows: 1000 }).forEach(writeLine);
-      }
-    } while (!once && !quit.signal.aborted);
+      if (screen !== undefined) screen.show((size) => liveLines(view, url.host, size, trouble));
+      else if (view !== undefined && json) writeJson(jsonOfView(view, url.host));
+      else if (view !== undefined) renderView(view, url.host, PAGE).forEach(writeLine);
+      // Whoever reads this wants one look, unless it is on a terminal.
+    } while ((isLive || json) && !once);
     return 0;
   },
 };
+
+/** The view, and a last line that says what is wrong, or how to end. */
+function liveLines(view: View | undefined, host: string, size: Size, trouble?: string): string[] {
+  const lines = view ? renderView(view, host, { ...size, rows: size.rows - 1 }) : [];
+  const last = trouble === undefined ? "q quits" : `these are old: ${printable(trouble)}`;
+  while (lines.length < size.rows - 1) lines.push("");
+  return [...lines, last.slice(0, size.columns)];
+}
+
+function checkKind(sample: Sample, { host }: URL): void {
+  if (viewOf(new Span(sample, sample)) === undefined) {
+    throw new RmbError(`Cannot watch ${host}: it has metrics of neither a relay nor a gateway`);
+  }
+}
 
 async function look(url: URL, quit: AbortSignal): Promise<Sample> {
   try {
@@ -99,16 +126,6 @@ async function look(url: URL, quit: AbortSignal): Promise<Sample> {
   } catch (cause) {
     throw new RmbError(`Cannot watch ${url.host}: ${(cause as Error).message}`, { cause });
   }
-}
-
-function pause(seconds: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const timer = setTimeout(resolve, seconds * 1000);
-    signal.addEventListener("abort", () => {
-      clearTimeout(timer);
-      resolve();
-    }, { once: true });
-  });
 }
 
 interface Size {

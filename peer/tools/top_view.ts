@@ -11,7 +11,10 @@ export interface View {
 
 interface Section {
   readonly title: string;
-  readonly columns?: readonly string[];
+  /** Heads of columns, and their names for programs. */
+  readonly columns?: readonly (readonly [head: string, name: string])[];
+  /** Whether the names of rows come from elsewhere; programs read them as they are. */
+  readonly named?: boolean;
   readonly rows: readonly (readonly [name: string, ...cells: Cell[]])[];
 }
 
@@ -50,7 +53,7 @@ function relaySections(span: Span): Section[] {
     },
     {
       title: "messages",
-      columns: ["a second", "bytes a second"],
+      columns: [["a second", "perSecond"], ["bytes a second", "bytesPerSecond"]],
       rows: [
         [
           "in",
@@ -76,7 +79,8 @@ function relaySections(span: Span): Section[] {
     },
     {
       title: "federation",
-      columns: ["taken a second", "failed a second"],
+      named: true,
+      columns: [["taken, a second", "takenPerSecond"], ["failed, a second", "failedPerSecond"]],
       rows: [...relays].map((relay) => [
         relay,
         perSecond(success.get(relay) ?? 0),
@@ -97,7 +101,8 @@ function gatewaySections(span: Span): Section[] {
     processSection(span),
     {
       title: "relays",
-      columns: ["state", "waiting", "round trip"],
+      named: true,
+      columns: [["state", "state"], ["waiting", "waiting"], ["round trip", "roundTrip"]],
       rows: [...relay("connected")].map(([name, connected]) => [
         name,
         words(
@@ -115,12 +120,13 @@ function gatewaySections(span: Span): Section[] {
     },
     {
       title: "messages",
-      columns: ["in, a second", "out, a second"],
-      rows: [...received.keys()].map((kind) => [
-        kind,
-        perSecond(received.get(kind) ?? 0),
-        perSecond(sent.get(kind) ?? 0),
-      ]),
+      columns: [["in, a second", "inPerSecond"], ["out, a second", "outPerSecond"]],
+      rows: [
+        ...[...received.keys()].map((kind) =>
+          [kind, perSecond(received.get(kind) ?? 0), perSecond(sent.get(kind) ?? 0)] as const
+        ),
+        ["refused", perSecond(span.rate("rmb_peer_messages_refused_total"))],
+      ],
     },
     {
       title: "programs",
@@ -150,29 +156,37 @@ function processSection(span: Span): Section {
   };
 }
 
-/** A view as an object: values of each row by the section and its name. */
-export function jsonOfView({ kind, sections }: View, name: string): object {
-  const rows = sections.flatMap(({ title, columns = [], rows }) =>
-    rows.map(([row, ...cells]) => [
-      `${title}: ${row}`,
-      columns.length === 0
-        ? cells[0]?.value
-        : Object.fromEntries(cells.map(({ value }, i) => [columns[i], value])),
-    ])
-  );
-  return { kind, name, ...Object.fromEntries(rows) };
+/** A view as an object: values of each row by section and name. Times are in seconds. */
+export function jsonOfView({ kind, sections }: View, host: string): object {
+  return {
+    kind,
+    host,
+    ...Object.fromEntries(sections.map(({ title, columns, named, rows }) => [
+      title,
+      Object.fromEntries(rows.map(([name, ...cells]) => [
+        named ? name : camelCase(name),
+        columns === undefined
+          ? cells[0]?.value
+          : Object.fromEntries(cells.map(({ value }, i) => [columns[i]![1], value])),
+      ])),
+    ])),
+  };
+}
+
+function camelCase(name: string): string {
+  return name.toLowerCase().replace(/ (.)/g, (_, letter: string) => letter.toUpperCase());
 }
 
 /** Lines of a view, such that they fit; what does not is left out, and that is said. */
 export function renderView(
   { kind, sections }: View,
-  name: string,
+  host: string,
   { columns, rows }: { readonly columns: number; readonly rows: number },
 ): string[] {
-  const lines = [`rmb ${kind} at ${printable(name)}`];
-  for (const { title, columns: heads = [], rows } of sections) {
+  const lines = [`rmb ${kind} at ${printable(host)}`];
+  for (const { title, columns = [], rows } of sections) {
     if (rows.length === 0) continue;
-    lines.push("", line(title.toUpperCase(), heads));
+    lines.push("", line(title.toUpperCase(), columns.map(([head]) => head)));
     for (const [name, ...cells] of rows) {
       lines.push(line(`  ${printable(name)}`, cells.map(({ text }) => text)));
     }

@@ -29,6 +29,7 @@ import {
   relays,
   secret,
   secretEnvironment,
+  unexpectedInput,
   verbosity,
 } from "../identity_options.ts";
 import { writeJson, writeLine, writeTable } from "./output.ts";
@@ -49,20 +50,24 @@ const parser = object({
   relays,
   json: option("--json", { description: message`Write a line of JSON.` }),
   verbosity,
-});
+}, { errors: { unexpectedInput } });
 
 type Options = InferValue<typeof parser>;
 
 /** Reads the id of a twin, or an account. */
 function parseWho(text: string): number | Uint8Array {
-  if (!/^\d+$/.test(text)) return parseAccount(text);
+  if (/^(?:5|0x)./.test(text) && !/^\d+$/.test(text)) return parseAccount(text);
+  // Not quoted: it may be a word of a mnemonic.
+  if (!/^\d+$/.test(text)) {
+    throw new FormatError("Cannot read a twin: expected its id, such as 9, or an address");
+  }
   const { twin } = parseSession(text);
   if (twin === 0) throw new FormatError("Twin 0 is none: expected an id such as 9");
   return twin;
 }
 
 /** Looks twins up, and publishes the own. */
-export const twinTool: Tool<InferValue<typeof parser>> = {
+export const twinTool: Tool<Options> = {
   name: "twin",
   brief: message`Look a twin up, or publish the own one's relays and key.`,
   description:
@@ -72,6 +77,8 @@ export const twinTool: Tool<InferValue<typeof parser>> = {
     ...secretEnvironment,
     ...registryEnvironment,
     { name: "relay", several: true },
+    { name: "json", flag: true },
+    { name: "debug", short: "-d", flag: true },
   ],
   footer: [
     "Example: rmb-peer twin 9",
@@ -81,11 +88,13 @@ export const twinTool: Tool<InferValue<typeof parser>> = {
   async run(options, stop) {
     const { who, update, json } = options;
     if (update && who !== undefined) {
-      writeError("Only the own twin can be updated: leave TWIN out\n");
+      writeError("Error: Only the own twin can be updated: leave TWIN out\n");
       return 2;
     }
     if (who === undefined && options.secret === undefined) {
-      writeError(`Name a twin. ${NO_SECRET}\n`);
+      writeError(
+        `Error: ${update ? "" : "Neither a twin nor the own one is named. "}${NO_SECRET}\n`,
+      );
       return 2;
     }
     const own = who === undefined

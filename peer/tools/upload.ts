@@ -1,161 +1,167 @@
-import { RmbError, type Session, unixNow } from "@rmb/protocol";
-import { parsed, printable, writeError } from "@rmb/protocol/program";
-import { redactUrl } from "@rmb/protocol/redis-url";
+import { RmbError, type Session } from "@rmb/protocol";
+import { parsed, printable, shown, writeError } from "@rmb/protocol/program";
 import { object } from "@optique/core/constructs";
 import { message } from "@optique/core/message";
-import { optional } from "@optique/core/modifiers";
+import { optional, withDefault } from "@optique/core/modifiers";
 import type { InferValue } from "@optique/core/parser";
 import { argument, option } from "@optique/core/primitives";
 import { string } from "@optique/core/valueparser";
-import { createClient } from "@redis/client";
 import { resolve } from "node:path";
 import { redis } from "../options.ts";
 import { verbosity } from "../identity_options.ts";
+import { parseSeconds } from "./call.ts";
 import { parseDestination } from "./connect.ts";
 import { writeJson, writeLine } from "./output.ts";
-import { ProgressBar } from "./progress_bar.ts";
+import { formatBytes, Pace, ProgressBar, progressText, timeLeft } from "./progress_bar.ts";
 import type { Tool } from "./tool.ts";
+import { NoGatewayError, type UploadAnswer, UploadBus, UploadError } from "./upload_bus.ts";
 
-/** How long a gateway has to take the request, in seconds. */
-const TAKE_TIME = 10;
-/** How long the other side has to agree, in seconds. */
-const AGREE_TIME = 300;
-/** Longest time without a word of the gateway, in seconds: it gives up earlier by itself. */
-const SILENCE = 900;
+/** Exit codes by what went wrong; 1 for all else. */
+const CODES = [
+  [UploadError, 3],
+  [NoGatewayError, 4],
+] as const;
+/** Exit code of who is interrupted, as shells have it. */
+const INTERRUPTED = 130;
+
+/** Least time between two lines about progress, in milliseconds, where there is no terminal. */
+const LINE_INTERVAL = 5000;
 
 const parser = object({
   file: argument(string({ metavar: "FILE" }), {
     description: message`File to send. The gateway reads it, on its machine and as its user.`,
   }),
-  twin: argument(parsed("TWIN", { twin: 1 } as Session, parseDestination), {
-    description: message`Id of the twin that gets it.`,
+  destination: argument(parsed("TWIN", { twin: 1 } as Session, parseDestination), {
+    description: message`Id of the twin that gets it, or its session as in 9:bot.`,
   }),
   command: optional(option("--command", string({ metavar: "COMMAND" }), {
     description: message`Command that is called there when the file is complete.`,
   })),
+  timeout: withDefault(
+    option("-t", "--timeout", parsed("SECONDS", 300, parseSeconds), {
+      description: message`How long the other side may take to agree.`,
+    }),
+    300,
+    shown(300),
+  ),
   redis,
   json: option("--json", { description: message`Write lines of JSON, the last one the result.` }),
   verbosity,
 });
-
-/** What a gateway answers about an upload. */
-type Answer =
-  | string
-  | { readonly uploaded: number; readonly size: number }
-  | {
-    readonly done: true;
-    readonly size: number;
-    readonly sha256: string;
-    readonly verified: boolean;
-  };
 
 /** Has the gateway send a file, and shows how far it is. */
 export const uploadTool: Tool<InferValue<typeof parser>> = {
   name: "upload",
   brief: message`Send a file through the running gateway.`,
   description:
-    message`Has the gateway that uses a Redis send a file to another twin, and shows how far it is. Both gateways need --uploads. The upload goes on when this ends before it, also after restarts.`,
+    message`Has the gateway that uses a Redis send a file to another twin, and shows how far it is. Both gateways need --uploads. The gateways go on after restarts and outages, also when this tool ends before.`,
   parser,
   environment: [
     { name: "redis", short: "-r" },
+    { name: "command" },
+    { name: "timeout", short: "-t" },
+    { name: "json", flag: true },
     { name: "debug", short: "-d", flag: true },
   ],
   footer: [
     "Example: rmb-peer upload report.pdf 9 --command reports.new",
-    "Exit codes: 0 the file is there, 2 wrong usage, 1 any failure.",
+    "Exit codes: 0 the file is there, 2 wrong usage, 3 the upload failed, 4 no gateway takes it, " +
+    `${INTERRUPTED} interrupted: the gateway goes on, 1 any other failure.`,
   ],
-  async run({ file, twin: { twin }, command, redis: url, json }, stop) {
-    await using bus = await UploadBus.connect(url);
-    const path = resolve(file);
-    const answers = bus.upload({ path, ...command !== undefined && { cmd: command } }, twin, stop);
-    const bar = json || !Deno.stdout.isTerminal() ? undefined : new ProgressBar();
+  async run({ file, redis: url, json, ...order }, stop) {
+    const report = json ? jsonReport() : Deno.stdout.isTerminal() ? barReport() : lineReport();
     try {
-      for await (const answer of answers) {
-        if (json) writeJson(typeof answer === "string" ? { upload: answer } : answer);
-        else if (typeof answer === "string") writeLine(`upload ${printable(answer)} begins`);
-        else if ("done" in answer) {
-          bar?.show(answer.size, answer.size);
-          bar?.end();
-          const { size, sha256, verified } = answer;
-          writeLine(
-            `${size} bytes are there${verified ? ", verified" : ""}, sha256 ${printable(sha256)}`,
-          );
-        } else if (bar !== undefined) bar.show(answer.uploaded, answer.size);
-        else writeLine(`${answer.uploaded} of ${answer.size} bytes`);
+      await using bus = await UploadBus.connect(url);
+      for await (const answer of bus.upload({ ...order, path: resolve(file) }, stop)) {
+        report.take(answer);
+        if (typeof answer === "object" && "done" in answer) return 0;
       }
+      report.end();
+      writeError("rmb-peer upload: no longer watched: the gateway goes on with the upload\n");
+      return INTERRUPTED;
     } catch (error) {
-      bar?.end();
-      if (stop.aborted) {
-        writeError("no longer watched: the gateway goes on with the upload\n");
-        return 0;
-      }
-      throw error;
+      report.end();
+      if (!(error instanceof RmbError)) throw error;
+      if (json) writeJson({ error: { kind: error.name, message: error.message } });
+      else writeError(`rmb-peer upload: ${printable(error.message)}\n`);
+      return CODES.find(([kind]) => error instanceof kind)?.[1] ?? 1;
     }
-    return 0;
   },
 };
 
-/** The Redis of a gateway, as a program uses it for an upload. */
-class UploadBus implements AsyncDisposable {
-  readonly #url: string;
-  readonly #redis: ReturnType<typeof createClient>;
+/** Tells how an upload goes. */
+interface Report {
+  /** There is an answer, or none for a moment. */
+  take(answer: UploadAnswer | undefined): void;
+  /** There will be none any more. */
+  end(): void;
+}
 
-  private constructor(url: string) {
-    this.#url = redactUrl(url);
-    this.#redis = createClient({
-      url,
-      maintNotifications: "disabled",
-      socket: { reconnectStrategy: false, connectTimeout: 5000 },
-    });
-    this.#redis.on("error", () => {}); // What is under way fails with it.
-  }
+/** For scripts. */
+function jsonReport(): Report {
+  const pace = new Pace();
+  return {
+    take(answer) {
+      if (answer === undefined) return;
+      if (typeof answer === "string") return writeJson({ upload: answer });
+      if ("done" in answer) return writeJson(answer);
+      const { uploaded, size } = answer;
+      const rate = pace.note(uploaded, performance.now() / 1000);
+      writeJson({ uploaded, size, rate, left: timeLeft(uploaded, size, rate) });
+    },
+    end() {},
+  };
+}
 
-  /** Connects. */
-  static async connect(url: string): Promise<UploadBus> {
-    const bus = new UploadBus(url);
-    try {
-      await bus.#redis.connect();
-      return bus;
-    } catch (cause) {
-      const { message } = cause as Error;
-      throw new RmbError(`Cannot connect to Redis at ${bus.#url}: ${message}`, { cause });
-    }
-  }
-
-  /** Asks for an upload, and gives the answers up to the last one. */
-  async *upload(body: object, twin: number, stop: AbortSignal): AsyncGenerator<Answer> {
-    const ret = `upload.${crypto.randomUUID()}`;
-    const request = JSON.stringify({
-      ...{ ver: 1, ref: "upload", cmd: "file.upload", exp: AGREE_TIME, dst: [twin], ret },
-      dat: new TextEncoder().encode(JSON.stringify(body)).toBase64(),
-      ...{ shm: "application/json", now: unixNow() },
-    });
-    await this.#redis.lPush("msgbus.system.local", request);
-    let isTaken = false;
-    for (let silence = 0;;) {
-      const popped = await this.#redis.brPop(ret, 1);
-      stop.throwIfAborted();
-      if (popped === null) {
-        if (++silence === TAKE_TIME && !isTaken) {
-          const removed = await this.#redis.lRem("msgbus.system.local", 1, request);
-          if (removed > 0) throw new RmbError(`No gateway reads its requests from ${this.#url}`);
-        }
-        if (silence >= SILENCE) throw new RmbError(`The gateway said nothing for ${SILENCE} s`);
-        continue;
+/** For people, on a terminal. */
+function barReport(): Report {
+  const pace = new Pace();
+  const bar = new ProgressBar();
+  let last: { readonly uploaded: number; readonly size: number } | undefined;
+  let shown = -Infinity;
+  return {
+    take(answer) {
+      if (typeof answer === "string") return writeBegin(answer);
+      if (answer !== undefined && "done" in answer) {
+        bar.end();
+        return writeEnd(answer);
       }
-      isTaken = true;
-      silence = 0;
-      const { err, dat } = JSON.parse(popped.element);
-      if (err !== null) throw new RmbError(`${err.message} (error ${err.code})`);
-      const answer: Answer = JSON.parse(new TextDecoder().decode(Uint8Array.fromBase64(dat)));
-      yield answer;
-      if (typeof answer === "object" && "done" in answer) return;
-    }
-  }
+      const now = performance.now();
+      // Also when nothing comes: it gets slower then.
+      if (answer === undefined && now - shown < 1000) return;
+      last = answer ?? last;
+      if (last === undefined) return;
+      shown = now;
+      bar.show(last.uploaded, last.size, pace.note(last.uploaded, now / 1000));
+    },
+    end: () => bar.end(),
+  };
+}
 
-  /** Disconnects. */
-  [Symbol.asyncDispose](): Promise<void> {
-    this.#redis.destroy();
-    return Promise.resolve();
-  }
+/** For logs. */
+function lineReport(): Report {
+  const pace = new Pace();
+  let written = -Infinity;
+  return {
+    take(answer) {
+      if (answer === undefined) return;
+      if (typeof answer === "string") return writeBegin(answer);
+      if ("done" in answer) return writeEnd(answer);
+      const now = performance.now();
+      const rate = pace.note(answer.uploaded, now / 1000);
+      if (now - written < LINE_INTERVAL) return;
+      written = now;
+      writeLine(progressText(answer.uploaded, answer.size, rate));
+    },
+    end() {},
+  };
+}
+
+function writeBegin(id: string): void {
+  writeLine(`upload ${printable(id)} begins`);
+}
+
+function writeEnd({ size, sha256, verified }: Extract<UploadAnswer, { done: true }>): void {
+  const checked = verified ? "verified" : "not verified: the other side can't say";
+  writeLine(`the file is there: ${formatBytes(size)}, ${checked}\nSHA-256 ${printable(sha256)}`);
 }
