@@ -28,9 +28,9 @@ Deno.test("examples of what needs no network work as they say", async () => {
     cwd: root,
     env: { NO_COLOR: "1" },
   }).output();
-  const text = new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr);
-  assert.ok(success, text);
-  assert.ok(Number(text.match(/(\d+) passed/)?.[1]) >= files.length, text);
+  const [text, errors] = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes));
+  assert.ok(success, `${text}${errors}`);
+  assert.ok(Number(text!.match(/(\d+) passed/)?.[1]) >= files.length, text!);
 });
 
 /** What messages have of the system's, and what varies in them. */
