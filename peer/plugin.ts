@@ -19,7 +19,27 @@ export interface PluginRequest {
   readonly source: Session;
 }
 
-/** Commands that the gateway itself answers: those that begin with the plugin's name and a dot. */
+/**
+ * Commands that the gateway itself answers: those that begin with the plugin's name and a dot.
+ *
+ * @example
+ * ```ts
+ * import { Gateway, type GatewayOptions, type Plugin } from "@rmb/peer";
+ *
+ * const clock: Plugin = {
+ *   name: "clock",
+ *   answer(command) {
+ *     if (command !== "now") return undefined;
+ *     const payload = new TextEncoder().encode(JSON.stringify(new Date()));
+ *     return { payload, schema: "application/json" };
+ *   },
+ * };
+ *
+ * async function start(options: GatewayOptions): Promise<Gateway> {
+ *   return await Gateway.start({ ...options, plugins: [clock] }); // Answers clock.now.
+ * }
+ * ```
+ */
 export interface Plugin {
   /** The name, for example `rmb`. */
   readonly name: string;

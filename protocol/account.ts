@@ -23,6 +23,16 @@ export function formatAccount(publicKey: Uint8Array): string {
  * 64 hexadecimal digits.
  *
  * @throws {FormatError} if it is neither, or the address has a wrong checksum or prefix.
+ *
+ * @example
+ * ```ts
+ * import { formatAccount, parseAccount } from "@rmb/protocol";
+ * import assert from "node:assert/strict";
+ *
+ * const account = parseAccount("5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY");
+ * assert.equal(account.length, 32);
+ * assert.equal(formatAccount(account), "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY");
+ * ```
  */
 export function parseAccount(text: string): Uint8Array {
   if (text.startsWith("0x")) {

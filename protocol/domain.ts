@@ -28,6 +28,15 @@ export function sameRelayDomains(a: readonly string[], b: readonly string[]): bo
  *
  * @param url `ws:` or `wss:`, for example `wss://relay.grid.tf`.
  * @throws {FormatError} if it is not a WebSocket URL with a host.
+ *
+ * @example
+ * ```ts
+ * import { relayDomain } from "@rmb/protocol";
+ * import assert from "node:assert/strict";
+ *
+ * assert.equal(relayDomain("wss://relay.grid.tf"), "relay.grid.tf");
+ * assert.equal(relayDomain("ws://[::1]:8080"), "[::1]:8080");
+ * ```
  */
 export function relayDomain(url: string): string {
   const { hostname, port } = parseRelayUrl(url);

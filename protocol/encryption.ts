@@ -22,7 +22,24 @@ function gcmFor(bytes: number): typeof gcm | typeof gcmOfWebCrypto {
 /** Most shared secrets remembered, 32 bytes each: one for each twin talked to. */
 const MAX_SHARED_SECRETS = 10_000;
 
-/** The key pair that a twin encrypts and decrypts payloads with. Its secret can't be read back. */
+/**
+ * The key pair that a twin encrypts and decrypts payloads with. Its secret can't be read back.
+ *
+ * @example
+ * ```ts
+ * import { EncryptionKeypair } from "@rmb/protocol";
+ * import assert from "node:assert/strict";
+ *
+ * const alice = EncryptionKeypair.fromSecret(`0x${"01".repeat(32)}`)!;
+ * const bob = EncryptionKeypair.fromSecret(`0x${"02".repeat(32)}`)!;
+ *
+ * const plain = new TextEncoder().encode("for Bob alone");
+ * const cipher = await alice.encrypt(plain, bob.publicKey);
+ * assert.deepEqual(await bob.decrypt(cipher, alice.publicKey), plain);
+ *
+ * assert.equal(EncryptionKeypair.fromSecret("//Alice"), undefined); // It has a path.
+ * ```
+ */
 export class EncryptionKeypair {
   /** The twin's `pk`: secp256k1, compressed, 33 bytes. */
   readonly publicKey: Uint8Array;

@@ -21,7 +21,39 @@ export type MessageInit =
   | { case: "error"; value: { code: number; message: string } }
   | { case: undefined; value?: undefined };
 
-/** Makes an envelope; fields that are undefined are absent. */
+/**
+ * Makes an envelope; fields that are undefined are absent.
+ *
+ * @example Make a request, sign it, and verify it where it arrives
+ * ```ts
+ * import {
+ *   createEnvelope,
+ *   decodeEnvelope,
+ *   encodeEnvelope,
+ *   Keypair,
+ *   signEnvelope,
+ *   stampEnvelope,
+ *   verifyEnvelope,
+ * } from "@rmb/protocol";
+ * import assert from "node:assert/strict";
+ *
+ * const keypair = Keypair.fromSecret("//Alice");
+ * const envelope = createEnvelope({
+ *   uid: crypto.randomUUID(),
+ *   expiration: 60n,
+ *   source: { twin: 1 },
+ *   destination: { twin: 2, connection: "calculator" },
+ *   message: { case: "request", value: { command: "calculator.add" } },
+ *   payload: { case: "plain", value: new TextEncoder().encode("[19, 23]") },
+ *   schema: "application/json",
+ * });
+ * stampEnvelope(envelope);
+ * await signEnvelope(envelope, keypair);
+ *
+ * const received = decodeEnvelope(encodeEnvelope(envelope));
+ * assert.ok(await verifyEnvelope(received, keypair.publicKey));
+ * ```
+ */
 export function createEnvelope(fields: EnvelopeInit | Envelope = {}): Envelope {
   return create(EnvelopeSchema, fields as MessageInitShape<typeof EnvelopeSchema>);
 }

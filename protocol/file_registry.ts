@@ -42,6 +42,15 @@ interface TwinsFile {
  * can update it at once. A file that becomes unreadable is reported once (logger `rmb.registry`),
  * and what was last read stays valid. Needs permission to read the file's folder and, for
  * `updateTwin`, to write there: updates lock `<file>.lock` and replace the file as a whole.
+ *
+ * @example
+ * ```ts
+ * import { FileRegistry } from "@rmb/protocol/file-registry";
+ *
+ * await using registry = await FileRegistry.open("twins.json");
+ * const twin = await registry.twin(7);
+ * console.log(twin === undefined ? "unknown" : `is on ${twin.relays.join(", ") || "no relay"}`);
+ * ```
  */
 export class FileRegistry implements TwinRegistry {
   readonly #path: string;

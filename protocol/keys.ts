@@ -10,7 +10,22 @@ export type KeyType = "sr25519" | "ed25519";
 const SR25519_TAG = 0x73; // "s"
 const ED25519_TAG = 0x65; // "e"
 
-/** The key pair that a twin signs envelopes and tokens with. Its secret can't be read back. */
+/**
+ * The key pair that a twin signs envelopes and tokens with. Its secret can't be read back.
+ *
+ * @example
+ * ```ts
+ * import { Keypair, verifySignature } from "@rmb/protocol";
+ * import assert from "node:assert/strict";
+ *
+ * const keypair = Keypair.fromSecret("//Alice");
+ * assert.equal(keypair.address, "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY");
+ *
+ * const message = new TextEncoder().encode("hello");
+ * const signature = await keypair.sign(message);
+ * assert.ok(await verifySignature(keypair.publicKey, message, signature));
+ * ```
+ */
 export class Keypair {
   /** Which kind of key it is. */
   readonly type: KeyType;

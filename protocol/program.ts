@@ -5,7 +5,7 @@
  * @module
  */
 import { configure, getTextFormatter, type LogLevel, type LogRecord } from "@logtape/logtape";
-import { type Message, message, optionName, optionNames, text } from "@optique/core/message";
+import { type Message, message, optionName, text } from "@optique/core/message";
 import type { Parser } from "@optique/core/parser";
 import type { Usage } from "@optique/core/usage";
 import { run } from "@optique/run";
@@ -49,10 +49,10 @@ export function readOptions<T>(
     programName: name,
     args: given.length > 0 ? given : ["--"], // Of nothing at all it could not tell what is missing.
     brief: message`${text(brief)}`,
-    footer: environmentNote(prefix, environment),
+    footer: message`${text(environmentNote(prefix, environment))}`,
     ...usage && { usageLine: usageOf(usage) },
     help: "option",
-    version,
+    version: withCommit(version),
     completion: "option",
     showDefault: { prefix: " Default: ", suffix: "." },
     aboveError: "none",
@@ -60,6 +60,16 @@ export function readOptions<T>(
       writeError(`${error}\nSee ${[name, ...command ? [command] : [], "--help"].join(" ")}\n`),
     errorExitCode: 2,
   });
+}
+
+/** A version with the commit that a binary was compiled from; anything else can't know. */
+function withCommit(version: string): string {
+  if (!Deno.build.standalone) return version;
+  try {
+    return `${version} (${Deno.readTextFileSync(new URL("../bin/commit.txt", import.meta.url))})`;
+  } catch {
+    return version;
+  }
 }
 
 function usageOf(lines: readonly string[]): Usage {
@@ -71,11 +81,9 @@ function usageOf(lines: readonly string[]): Usage {
 export function environmentNote(
   prefix: string,
   [first]: readonly EnvironmentOption[],
-): Message {
-  const variable = text(`${prefix}${first?.name.toUpperCase().replaceAll("-", "_")}`);
-  return message`Every option can also come from the environment, such as ${
-    optionNames([`--${first?.name}`])
-  } from ${variable}.`;
+): string {
+  const variable = `${prefix}${first?.name.toUpperCase().replaceAll("-", "_")}`;
+  return `Every option can also come from the environment, such as --${first?.name} from ${variable}.`;
 }
 
 /** A parser whose errors quote nothing that may be secret: a value may be a mnemonic, or have a password. */

@@ -64,6 +64,21 @@ const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
  *
  * @param bytes The envelope, which must not be changed while its routing fields are in use.
  * @throws {FormatError} if the bytes are not an envelope.
+ *
+ * @example
+ * ```ts
+ * import { createEnvelope, encodeEnvelope, readRouting } from "@rmb/protocol";
+ * import assert from "node:assert/strict";
+ *
+ * const bytes = encodeEnvelope(createEnvelope({
+ *   source: { twin: 1 },
+ *   destination: { twin: 2, connection: "calculator" },
+ *   message: { case: "request", value: { command: "calculator.add" } },
+ * }));
+ * const { kind, destination } = readRouting(bytes);
+ * assert.equal(kind, "request");
+ * assert.deepEqual(destination, { twin: 2, connection: "calculator" });
+ * ```
  */
 export function readRouting(bytes: Uint8Array): Routing {
   return new Scanner(bytes).envelope();

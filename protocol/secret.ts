@@ -41,6 +41,17 @@ const words = new Set(wordlist);
  * Substrate, a password counts for mnemonics only.
  *
  * @throws {SecretError} if it is none of these; the message never contains any of the secret.
+ *
+ * @example
+ * ```ts
+ * import { parseSecret } from "@rmb/protocol";
+ * import assert from "node:assert/strict";
+ *
+ * const { seed, path, hasPassword } = parseSecret(`0x${"01".repeat(32)}//polkadot/0`);
+ * assert.equal(seed.length, 32);
+ * assert.deepEqual(path.map(({ hard }) => hard), [true, false]);
+ * assert.equal(hasPassword, false);
+ * ```
  */
 export function parseSecret(text: string): Secret {
   if (text.length > MAX_SECRET) throw new SecretError("Cannot read the secret: it is too long");

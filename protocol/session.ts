@@ -22,6 +22,16 @@ export function formatSession(session: Session): string {
  * Reads a session from `7` or `7:sid`, split at the first colon.
  *
  * @throws {FormatError} if what precedes the colon is not a twin id.
+ *
+ * @example
+ * ```ts
+ * import { formatSession, parseSession } from "@rmb/protocol";
+ * import assert from "node:assert/strict";
+ *
+ * const session = parseSession("7:calculator");
+ * assert.deepEqual(session, { twin: 7, connection: "calculator" });
+ * assert.equal(formatSession(session), "7:calculator");
+ * ```
  */
 export function parseSession(text: string): Session {
   const colon = text.indexOf(":");

@@ -57,7 +57,19 @@ export function challenge(envelope: Envelope): Uint8Array {
 
 const utf8 = new TextEncoder();
 
-/** Signs an envelope as it stands: sets its signature over its {@linkcode challenge}. */
+/**
+ * Signs an envelope as it stands: sets its signature over its {@linkcode challenge}.
+ *
+ * @example
+ * ```ts
+ * import { createEnvelope, Keypair, signEnvelope } from "@rmb/protocol";
+ * import assert from "node:assert/strict";
+ *
+ * const envelope = createEnvelope({ uid: "1", source: { twin: 1 }, destination: { twin: 2 } });
+ * await signEnvelope(envelope, Keypair.fromSecret("//Alice"));
+ * assert.equal(envelope.signature?.length, 65);
+ * ```
+ */
 export async function signEnvelope(envelope: Envelope, keypair: Keypair): Promise<void> {
   envelope.signature = await keypair.sign(challenge(envelope));
 }
@@ -67,6 +79,17 @@ export async function signEnvelope(envelope: Envelope, keypair: Keypair): Promis
  *
  * @param envelope The envelope as received.
  * @param account Public key of the source twin, 32 bytes.
+ *
+ * @example
+ * ```ts
+ * import { decodeEnvelope, type TwinRegistry, verifyEnvelope } from "@rmb/protocol";
+ *
+ * async function isGenuine(bytes: Uint8Array, registry: TwinRegistry): Promise<boolean> {
+ *   const envelope = decodeEnvelope(bytes);
+ *   const sender = await registry.twin(envelope.source?.twin ?? 0);
+ *   return sender !== undefined && await verifyEnvelope(envelope, sender.account);
+ * }
+ * ```
  */
 export function verifyEnvelope(envelope: Envelope, account: Uint8Array): Promise<boolean> {
   if (envelope.signature === undefined) return Promise.resolve(false);

@@ -48,6 +48,18 @@ const utf8 = { encoder: new TextEncoder(), decoder: new TextDecoder("utf-8", { f
  * @param keypair The twin's key pair.
  * @param session The session that it connects.
  * @param now Unix time in seconds. The token holds for 60 s from then.
+ *
+ * @example
+ * ```ts
+ * import { createToken, Keypair } from "@rmb/protocol";
+ * import assert from "node:assert/strict";
+ *
+ * const session = { twin: 1, connection: "calculator" };
+ * const token = await createToken(Keypair.fromSecret("//Alice"), session);
+ * const url = `wss://relay.grid.tf/?${token}`;
+ * assert.equal(token.split(".").length, 3);
+ * assert.ok(url.length < 512);
+ * ```
  */
 export async function createToken(
   keypair: Keypair,
@@ -123,6 +135,17 @@ export function checkTokenTime({ iat, exp }: TokenClaims, now: number = unixNow(
  * @param account Public key of the twin that it names, 32 bytes.
  * @param now Unix time in seconds.
  * @throws {TokenError} if not.
+ *
+ * @example
+ * ```ts
+ * import { createToken, Keypair, parseToken, tokenSession, verifyToken } from "@rmb/protocol";
+ * import assert from "node:assert/strict";
+ *
+ * const keypair = Keypair.fromSecret("//Alice");
+ * const token = parseToken(await createToken(keypair, { twin: 1 }));
+ * await verifyToken(token, keypair.publicKey);
+ * assert.equal(tokenSession(token.claims).twin, 1);
+ * ```
  */
 export async function verifyToken(
   token: Token,

@@ -18,7 +18,34 @@ export interface Twin {
 /** What a twin publishes of itself. */
 export type TwinUpdate = Pick<Twin, "relays" | "pk">;
 
-/** Who twins are: where ids, accounts, relays and encryption keys are looked up. */
+/**
+ * Who twins are: where ids, accounts, relays and encryption keys are looked up.
+ *
+ * @example One of your own
+ * ```ts
+ * import { type Keypair, RegistryError, relayDomain } from "@rmb/protocol";
+ * import type { Twin, TwinRegistry } from "@rmb/protocol";
+ *
+ * class FixedRegistry implements TwinRegistry {
+ *   constructor(readonly twins: readonly Twin[]) {}
+ *
+ *   twin(id: number): Promise<Twin | undefined> {
+ *     return Promise.resolve(this.twins.find((twin) => twin.id === id));
+ *   }
+ *   twinIdByAccount(account: Uint8Array): Promise<number | undefined> {
+ *     const isIt = (twin: Twin) => twin.account.every((byte, i) => byte === account[i]);
+ *     return Promise.resolve(this.twins.find(isIt)?.id);
+ *   }
+ *   updateTwin({ address }: Keypair): Promise<void> {
+ *     return Promise.reject(new RegistryError(`Cannot update the twin of ${address}: it is fixed`));
+ *   }
+ *   relayDomain(url: string): string {
+ *     return relayDomain(url);
+ *   }
+ *   async [Symbol.asyncDispose](): Promise<void> {}
+ * }
+ * ```
+ */
 export interface TwinRegistry extends AsyncDisposable {
   /**
    * Looks up a twin. Registries see to it that concurrent look-ups of one twin cost no more than one.

@@ -38,7 +38,7 @@ interface WebSocket {
 
 const OPEN = 1;
 
-/** Longest message taken, in bytes: relays let none in that is longer (protocol.md §6). */
+/** Longest message taken, in bytes: relays let none in that is longer (docs/protocol.md, Routing). */
 const MAX_MESSAGE = 64 * 1024 * 1024;
 /**
  * Longer messages go out in pieces of so many bytes, and no more than so many are with the system's
@@ -54,6 +54,16 @@ const MAX_REFUSAL = 200;
 /**
  * Opens a WebSocket that can stop reading. In Deno it needs permission to read the environment variables
  * `WS_NO_BUFFER_UTIL` and `WS_NO_UTF_8_VALIDATE`, beside that for the network.
+ *
+ * @example
+ * ```ts
+ * import { Client, type ClientOptions } from "@rmb/protocol";
+ * import { openWsSocket } from "@rmb/protocol/ws-socket";
+ *
+ * async function connect(options: ClientOptions): Promise<Client> {
+ *   return await Client.connect({ ...options, openSocket: openWsSocket });
+ * }
+ * ```
  */
 export function openWsSocket(url: URL, events: RelaySocketEvents): RelaySocket {
   return new WsSocket(url, events);

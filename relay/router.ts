@@ -357,8 +357,10 @@ export class Router {
       this.#refuse(sender, routing, "message can't be stored now");
       return undefined;
     }
-    const queue = isMailboxFull ? "queue of the destination" : "queue for other relays";
-    this.#refuse(sender, routing, `${queue} is full`);
+    const queue = isMailboxFull
+      ? "queue of the destination is full"
+      : "queue for other relays is full";
+    this.#refuse(sender, routing, queue);
     return new Promise((resolve) => setTimeout(resolve, FULL_PAUSE));
   }
 

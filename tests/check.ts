@@ -5,6 +5,13 @@
  */
 const deno = Deno.execPath();
 const packages = ["protocol", "relay", "peer"];
+const documents = [
+  "README.md",
+  ...packages.map((name) => `${name}/README.md`),
+  ...[...Deno.readDirSync("docs")]
+    .filter(({ name }) => name.endsWith(".md"))
+    .map(({ name }) => `docs/${name}`),
+];
 
 /** Entry points of the packages, whose every public symbol must be documented. */
 async function entryPoints(): Promise<string[]> {
@@ -21,7 +28,7 @@ const checks: Record<string, string[]> = {
   "format": ["fmt", "--check"],
   "lint": ["lint"],
   "types": ["check", "."],
-  "types of the examples in documentation": ["check", "--doc-only", "README.md", ...packages],
+  "types of the examples in documentation": ["check", "--doc-only", ...documents, ...packages],
   "documentation of every public symbol": ["doc", "--lint", ...await entryPoints()],
   "generated code is current": ["task", "generate", "--check"],
   "publishing": ["publish", "--dry-run", "--allow-dirty"],

@@ -1,32 +1,64 @@
 /**
- * Compiles the programs into bin/, with the permissions that deno.json names for them.
+ * Compiles the programs into bin/, with the permissions that deno.json names for them, and writes their
+ * checksums beside them.
  *
- *     deno task compile
+ *     deno task compile                        for this machine
+ *     deno task compile --all                  for all platforms
+ *     deno task compile --target TARGET…       for some of them
  *
  * Deno downloads the runtime that goes into a binary; where it can't, DENORT_BIN may name one.
  */
-let failed = false;
-const programs = [
-  { name: "relay", include: [] },
-  { name: "peer", include: ["peer/signature_worker.ts"] },
-];
-for (const { name, include } of programs) {
-  const output = `bin/rmb-${name}`;
-  const { success } = await new Deno.Command(Deno.execPath(), {
-    args: [
-      ...["compile", "--quiet", "--no-prompt", `-P=${name}`, "--output", output],
-      ...include.flatMap((file) => ["--include", file]),
-      `${name}/mod.ts`,
-    ],
-    cwd: new URL("../", import.meta.url),
-    stdin: "null",
-  }).output().then((result) => {
-    if (!result.success) Deno.stderr.writeSync(result.stderr);
-    return result;
-  });
-  console.log(success ? `${output} is compiled` : `${output} could not be compiled`);
-  failed ||= !success;
+import { createHash } from "node:crypto";
+import { compileArguments, PROGRAMS, TARGETS } from "./compile_arguments.ts";
+
+const root = new URL("../", import.meta.url);
+const [option, ...values] = Deno.args;
+const targets = option === "--all" ? TARGETS : option === "--target" ? values : [undefined];
+const unknown = targets.filter((target) => target !== undefined && !TARGETS.includes(target));
+if ((option !== undefined && !/^--(all|target)$/.test(option)) || unknown.length > 0) {
+  console.error(
+    `Cannot compile for "${unknown.join(" ") || option}": there are\n${TARGETS.join("\n")}`,
+  );
+  Deno.exit(2);
 }
+
+/** What `--version` says beside the version; "unknown" outside a checkout. */
+async function commit(): Promise<string> {
+  try {
+    const git = (...args: string[]) => new Deno.Command("git", { args, cwd: root }).output();
+    const [head, changes] = await Promise.all([
+      git("rev-parse", "--short=12", "HEAD"),
+      git("status", "--porcelain"),
+    ]);
+    if (!head.success) return "unknown";
+    const text = new TextDecoder().decode(head.stdout).trim();
+    return changes.stdout.length > 0 ? `${text}, changed` : text;
+  } catch {
+    return "unknown";
+  }
+}
+
+await Deno.mkdir(new URL("bin/", root), { recursive: true });
+await Deno.writeTextFile(new URL("bin/commit.txt", root), await commit());
+let failed = false;
+const sums: string[] = [];
+for (const target of targets) {
+  for (const program of PROGRAMS) {
+    const { args, output } = compileArguments(program, target);
+    const { success, stderr } = await new Deno.Command(Deno.execPath(), {
+      args: [...args],
+      cwd: root,
+      stdin: "null",
+    }).output();
+    if (!success) Deno.stderr.writeSync(stderr);
+    console.log(success ? `${output} is compiled` : `${output} could not be compiled`);
+    failed ||= !success;
+    if (!success) continue;
+    const hash = createHash("sha256").update(await Deno.readFile(new URL(output, root)));
+    sums.push(`${hash.digest("hex")}  ${output.slice("bin/".length)}\n`);
+  }
+}
+await Deno.writeTextFile(new URL("bin/SHA256SUMS", root), sums.join(""));
 if (failed) {
   console.error(
     "If it was the runtime that could not be downloaded: set DENORT_BIN to a denort binary of " +

@@ -4,10 +4,13 @@
  *
  *     setup.ts <package>…
  */
-/** A command of each package, by which it is told whether it is there. */
+/** A command for each package that succeeds if it is there. */
 const COMMANDS: Readonly<Record<string, string>> = {
-  "chromium": "chromium",
-  "redis-server": "redis-server",
+  "chromium": "command -v chromium",
+  "python3-cryptography": '/usr/bin/python3 -c "import cryptography"',
+  "python3-redis": '/usr/bin/python3 -c "import redis"',
+  "python3-websocket": '/usr/bin/python3 -c "import websocket"',
+  "redis-server": "command -v redis-server",
 };
 
 async function run(command: string, ...args: string[]): Promise<boolean> {
@@ -30,7 +33,7 @@ async function run(command: string, ...args: string[]): Promise<boolean> {
 
 async function missing(): Promise<string[]> {
   const there = await Promise.all(
-    Deno.args.map((name) => run("sh", "-c", `command -v ${COMMANDS[name]} >/dev/null`)),
+    Deno.args.map((name) => run("sh", "-c", `${COMMANDS[name]} >/dev/null 2>&1`)),
   );
   return Deno.args.filter((_, i) => !there[i]);
 }

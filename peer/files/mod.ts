@@ -9,7 +9,18 @@ import { failure } from "./progress.ts";
 
 const OFF = "uploads are off here: the gateway has no --uploads folder";
 
-/** Sends files to other twins and takes theirs, if it has a folder. */
+/**
+ * Sends files to other twins and takes theirs, if it has a folder.
+ *
+ * @example
+ * ```ts
+ * import { FilePlugin, Gateway, type GatewayOptions } from "@rmb/peer";
+ *
+ * async function start(options: GatewayOptions): Promise<Gateway> {
+ *   return await Gateway.start({ ...options, plugins: [new FilePlugin("/var/lib/rmb/uploads")] });
+ * }
+ * ```
+ */
 export class FilePlugin implements Plugin {
   /** What its commands begin with. */
   readonly name = "file";

@@ -4,7 +4,7 @@ import {
   readOptions,
   runProgram,
 } from "@rmb/protocol/program";
-import { lineBreak, type Message, message, text } from "@optique/core/message";
+import { lineBreak, type Message, text } from "@optique/core/message";
 import type { Parser } from "@optique/core/parser";
 import { command } from "@optique/core/primitives";
 import type { Usage, UsageTerm } from "@optique/core/usage";
@@ -46,11 +46,8 @@ export interface ReadyTool {
 /** Makes a tool ready. */
 export function ready<T extends CommonOptions>(tool: Tool<T>): ReadyTool {
   const { name, brief, description, environment } = tool;
-  const lines = [
-    ...tool.footer.map((line) => message`${text(line)}`),
-    environmentNote(PREFIX, environment),
-  ];
-  const footer = lines.flatMap((line, i) => i === 0 ? line : [lineBreak(), ...line]);
+  const lines = [...tool.footer, environmentNote(PREFIX, environment)];
+  const footer = lines.flatMap((line, i) => [...i === 0 ? [] : [lineBreak()], text(line)]);
   const parser = command(name, tool.parser, { brief, description, footer, usageLine });
   return {
     name,

@@ -23,7 +23,7 @@ const TIMEOUT = 60_000;
 const MAX_TIMEOUT = 3_600_000;
 /** Longest text of others that is repeated in an error, in characters. */
 const MAX_TEXT = 500;
-/** Has relays refuse a request to who is not connected, instead of keeping it (protocol.md §6). */
+/** Has relays refuse a request to who is not connected, instead of keeping it (docs/protocol.md, Routing). */
 const FAIL_FAST = "fail-fast";
 
 /** How a call is made. */
@@ -203,7 +203,7 @@ function errorOf({ message }: Envelope): { readonly code: number; readonly messa
   return { code, message: text.slice(0, MAX_TEXT) };
 }
 
-/** What a relay's words mean (protocol.md §6); another relay's are behind a few of ours. */
+/** What a relay's words mean (docs/protocol.md, Routing); another relay's are behind a few of ours. */
 function relayError({ what, destination }: Call, text: string): Error {
   const message = `Cannot call ${what}: ${text}`;
   if (text.endsWith("destination offline")) return new OfflineError(message);

@@ -3,7 +3,19 @@ import { nameErrors } from "../errors.ts";
 import type { Session } from "../session.ts";
 import { parseJson } from "./json.ts";
 
-/** A command is refused: the caller gets the code and the message. */
+/**
+ * A command is refused: the caller gets the code and the message.
+ *
+ * @example
+ * ```ts
+ * import { CommandError, Commands } from "@rmb/protocol";
+ *
+ * const commands = new Commands().handle("calculator.divide", ([a = 0, b = 0]: number[]) => {
+ *   if (b === 0) throw new CommandError(1, "division by zero");
+ *   return a / b;
+ * });
+ * ```
+ */
 export class CommandError extends CodedError {}
 
 nameErrors({ CommandError });

@@ -1,6 +1,6 @@
 import { FormatError } from "../errors.ts";
 
-/** What JSON says that it is. Other programs need it (protocol.md §12). */
+/** What JSON says that it is. Other programs need it (docs/protocol.md, Answering). */
 export const JSON_SCHEMA = "application/json";
 
 /** What bytes say that they are unless who sends them knows better. */

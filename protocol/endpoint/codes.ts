@@ -26,7 +26,23 @@ export class CodedError extends RmbError {
   }
 }
 
-/** The twin that was asked answers with an error. */
+/**
+ * The twin that was asked answers with an error.
+ *
+ * @example
+ * ```ts
+ * import { type Client, RemoteError } from "@rmb/protocol";
+ *
+ * async function quotient(client: Client, a: number, b: number): Promise<number | undefined> {
+ *   try {
+ *     return await client.call<number>(2, "calculator.divide", [a, b]);
+ *   } catch (error) {
+ *     if (error instanceof RemoteError && error.code === 1) return undefined; // By zero.
+ *     throw error;
+ *   }
+ * }
+ * ```
+ */
 export class RemoteError extends CodedError {}
 
 nameErrors({ CodedError, RemoteError });

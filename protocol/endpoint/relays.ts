@@ -8,7 +8,7 @@ import type { OpenSocket } from "../socket.ts";
 
 const logger = getLogger(["rmb", "relays"]);
 
-/** Most relays that a twin has (protocol.md §10). */
+/** Most relays that a twin has (docs/gateway.md). */
 export const MAX_RELAYS = 4;
 /** How long a better relay has to answer before messages go through it again, in milliseconds. */
 const HEAL_TIME = 2000;

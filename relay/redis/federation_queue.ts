@@ -77,7 +77,7 @@ return redis.call('XCLAIM', '${STREAM}', '${GROUP}', me, 0, unpack(ids, 1, math.
 type Entry = [id: Buffer, fields: Buffer[]] | null;
 
 /**
- * The {@linkcode FederationQueue} in a `RedisStore`: the stream of protocol.md §7, which relays of the
+ * The {@linkcode FederationQueue} in a `RedisStore`: the stream of docs/protocol.md, which relays of the
  * Rust implementation may work on too. Each envelope is taken by the relay that adds it, or else by any
  * one; when that ends, by another.
  */

@@ -42,7 +42,7 @@ const MAX_SCANNED = 200_000;
 type Entry = [id: Buffer, fields: Buffer[]];
 
 /**
- * The {@linkcode Mailbox} in a `RedisStore`: a stream per session, as protocol.md §6 has them, so that
+ * The {@linkcode Mailbox} in a `RedisStore`: a stream per session, as docs/protocol.md has them, so that
  * other relays, of the Rust implementation too, can read and write the same ones.
  */
 export class RedisMailbox implements Mailbox {

@@ -15,6 +15,17 @@ import { Writer } from "./writer.ts";
 /**
  * A {@linkcode Store} in Redis 7 or later, for relays that share it; those of the Rust implementation
  * may be among them. What was stored survives what Redis survives: see its persistence settings.
+ *
+ * @example
+ * ```ts
+ * import { FileRegistry } from "@rmb/protocol/file-registry";
+ * import { RedisStore, Relay } from "@rmb/relay";
+ *
+ * await using registry = await FileRegistry.open("twins.json");
+ * await using store = await RedisStore.open("redis://localhost:6379");
+ * await using relay = await Relay.start({ domains: ["relay.example.org"], registry, store });
+ * console.log(relay.address.port);
+ * ```
  */
 export class RedisStore implements Store {
   /** What waits for sessions. */

@@ -8,6 +8,17 @@ import { SqliteMailbox } from "./mailbox.ts";
  * A {@linkcode Store} in an SQLite file, for one relay process: it locks the file. In WAL mode with
  * `synchronous=NORMAL` what was stored survives the end of the process however it ends; after a
  * power failure the last transactions may be missing.
+ *
+ * @example
+ * ```ts
+ * import { FileRegistry } from "@rmb/protocol/file-registry";
+ * import { Relay, SqliteStore } from "@rmb/relay";
+ *
+ * await using registry = await FileRegistry.open("twins.json");
+ * await using store = new SqliteStore("rmb-relay.db");
+ * await using relay = await Relay.start({ domains: ["localhost:8080"], registry, store });
+ * console.log(relay.address.port);
+ * ```
  */
 export class SqliteStore implements Store {
   /** What waits for sessions. */

@@ -1,0 +1,33 @@
+/** Links between the pages of the documentation, and from them to files: all lead somewhere. */
+import assert from "node:assert/strict";
+
+const root = new URL("../", import.meta.url);
+
+const pages = ["README.md"].concat(
+  [...Deno.readDirSync(new URL("docs", root))].map(({ name }) => `docs/${name}`)
+    .filter((name) => name.endsWith(".md")),
+);
+
+/** The text of a page without its blocks of code. */
+function textOf(page: string | URL): string {
+  return Deno.readTextFileSync(new URL(page, root)).replace(/^```.*?^```/gms, "");
+}
+
+/** What GitHub calls the headings of a page in links. */
+function anchorsOf(page: URL): string[] {
+  return textOf(page).matchAll(/^#+ (.+)$/gm)
+    .map(([, heading]) => heading!.toLowerCase().replace(/[^\w\- ]/g, "").replaceAll(" ", "-"))
+    .toArray();
+}
+
+for (const page of pages) {
+  Deno.test(`${page} links to what there is`, () => {
+    for (const [, link] of textOf(page).matchAll(/\]\(([^)\s]+)\)/g)) {
+      if (/^https?:/.test(link!)) continue;
+      const url = new URL(link!, new URL(page, root));
+      const file = new URL(url.pathname, root);
+      assert.doesNotThrow(() => Deno.statSync(file), `${link}`);
+      if (url.hash !== "") assert.ok(anchorsOf(file).includes(url.hash.slice(1)), `${link}`);
+    }
+  });
+}
