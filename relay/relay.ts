@@ -57,7 +57,8 @@ export interface RelayOptions {
 
 /**
  * A relay: twins connect to it over WebSocket, and it passes on what they send each other, keeps it for
- * who is away, and exchanges it with other relays. It serves `/metrics` and `/health` and a status page beside that.
+ * who is away, and exchanges it with other relays. Beside that it serves `/metrics`, `/health` and a
+ * status page.
  *
  * @example
  * ```ts
@@ -239,6 +240,7 @@ export class Relay implements AsyncDisposable {
       bytesIn: metrics.receivedBytes,
       bytesOut: metrics.sentBytes,
       queued,
+      held: federation.held,
       deliveries: delivery.values.flatMap(({ labels: { le }, value }) =>
         le === undefined ? [] : [[le === "+Inf" ? Infinity : Number(le), value] as const]
       ),

@@ -72,7 +72,7 @@ Deno.test("rmb-peer says that an account can't pay for the update, and serves", 
   await using _local = local;
   await gateway.line(
     new RegExp(
-      "\\[ERR\\] rmb·peer: twin 7 can't publish relay 127.0.0.1 and encryption key 0x\\w+: " +
+      "\\[ERR\\] rmb·publish: twin 7 can't publish relay 127.0.0.1 and encryption key 0x\\w+: " +
         `.*${keypairOf(ALICE).address}.* pay.*; others may not reach it, ` +
         "and it can't encrypt for them; next attempt in 60 s$",
     ),

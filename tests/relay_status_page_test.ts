@@ -12,8 +12,16 @@ function textOf(page: Awaited<ReturnType<TestBrowser["open"]>>, selector: string
 }
 
 Deno.test("a relay's status page shows what goes on, live, on any screen", async (t) => {
-  await using network = await RelayNetwork.start([7, 8, 9], {
-    elsewhere: { 9: "<b>elsewhere</b>.test" },
+  await using other = Deno.serve(
+    { hostname: "127.0.0.1", port: 0, onListen() {} },
+    async (request) => {
+      await request.body?.cancel();
+      return new Response(null, { status: 202 });
+    },
+  );
+  const name = `localhost:${other.addr.port}`;
+  await using network = await RelayNetwork.start([7, 8, 9, 10], {
+    elsewhere: { 9: name, 10: "rude-words.invalid" },
     args: ["--federation-scheme", "http"],
   });
   await using sender = await network.connect(7, "secret-session");
@@ -29,23 +37,36 @@ Deno.test("a relay's status page shows what goes on, live, on any screen", async
     }
   })();
   sender.send({ destination: { twin: 8, connection: "away" }, message: REQUEST });
-  sender.send({ destination: { twin: 9 }, message: REQUEST });
+  for (const twin of [9, 10]) sender.send({ destination: { twin }, message: REQUEST });
 
   await using browser = await TestBrowser.start();
   const { http } = network.relay;
   const page = await browser.open(`${http}/`);
-  const chart = (title: string) => `figure:has-text("${title}")`;
+  const chart = (title: string) => `figure:has(figcaption > span:text-is("${title}"))`;
 
   await t.step("with numbers and lines", async () => {
     await page.waitForSelector(`${chart("Sessions")} b:text-is("2")`);
-    assert.match(await textOf(page, "#state"), /^Running since .+, as of /);
-    assert.match(await textOf(page, `${chart("Messages in queues")} figcaption`), /\b1 waiting/);
+    assert.match(await textOf(page, "#state"), /^Running since .+/);
+    assert.match(await textOf(page, "#time"), /^As of \d/);
+    assert.match(
+      await textOf(page, `${chart("Messages in queues")} figcaption`),
+      /\b1 for sessions/,
+    );
     assert.match(await textOf(page, `${chart("Bytes a second")} figcaption`), /[1-9].* kB in/);
-    assert.match(await textOf(page, `${chart("Delivery")} figcaption`), /\d (µs|ms|s) half within/);
-    for (const title of ["Sessions", "Messages a second", "Bytes a second", "Delivery"]) {
+    assert.match(
+      await textOf(page, `${chart("Delivery time")} figcaption`),
+      /\d (µs|ms|s) half within/,
+    );
+    for (const title of ["Sessions", "Messages a second", "Bytes a second", "Delivery time"]) {
       const path = await page.locator(`${chart(title)} path`).first().getAttribute("d");
       assert.match(path ?? "", /^M600\.0 \d/, title);
     }
+  });
+
+  await t.step("with other relays, by name where they took something", async () => {
+    const row = (of: string) => page.waitForSelector(`#relays tr:has(th:text-is("${of}"))`);
+    assert.equal(await (await row(name)).innerText(), `${name}\tgood\t1\t0`);
+    assert.match(await (await row("all others")).innerText(), /^all others\tfailing\t0\t[1-9]/);
   });
 
   await t.step("live", async () => {
@@ -63,7 +84,11 @@ Deno.test("a relay's status page shows what goes on, live, on any screen", async
     await svg.hover({ position: { x: width - 2, y: 20 } });
     assert.match(await textOf(page, `${chart("Sessions")} .when`), /\d:\d\d/);
     await page.mouse.move(0, 0);
-    assert.equal(await textOf(page, `${chart("Sessions")} .when`), "last hour");
+    assert.equal(await textOf(page, `${chart("Sessions")} .when`), "highest: 2");
+    await svg.press("ArrowLeft");
+    assert.match(await textOf(page, `${chart("Sessions")} .when`), /^at \d+:\d\d/);
+    await svg.blur();
+    assert.equal(await textOf(page, `${chart("Sessions")} .when`), "highest: 2");
   });
 
   await t.step("on a phone, in the dark", async () => {
@@ -82,7 +107,7 @@ Deno.test("a relay's status page shows what goes on, live, on any screen", async
 
   await t.step("and nothing that is not for everyone", async () => {
     const json = await (await fetch(`${http}/status.json`)).text();
-    for (const secret of ["secret-session", "away", "127.0.0.1", "elsewhere", "relay.test"]) {
+    for (const secret of ["secret-session", "away", "127.0.0.1", "rude", "relay.test"]) {
       assert.ok(!json.includes(secret), `${secret} in ${json}`);
     }
     const response = await fetch(`${http}/`);
@@ -100,7 +125,13 @@ Deno.test("a relay's status page shows what goes on, live, on any screen", async
     stop.abort();
     await inTime(traffic, "the end of the traffic");
     await network.relay.program.stop();
+    let failures = 0;
+    page.on("requestfailed", () => failures++);
     await page.waitForSelector("#state.bad:has-text('Not reachable since')");
+    const said = await textOf(page, "#state");
+    const before = failures;
+    await until(() => failures > before, "another try");
+    assert.equal(await textOf(page, "#state"), said);
     await network.restart();
     await page.waitForSelector("#state:not(.bad):has-text('Running since')");
     await page.waitForSelector(`${chart("Sessions")} b:text-is("0")`);

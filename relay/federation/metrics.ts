@@ -46,13 +46,15 @@ export class FederationMetrics {
     this.#error.inc({ relay: this.#label(domain) });
   }
 
-  /** Messages taken and tries failed so far, by relay. */
+  /** Messages taken and tries failed so far, by relay; those of an empty name are of many. */
   async byRelay(): Promise<
     { readonly taken: Map<string, number>; readonly failed: Map<string, number> }
   > {
     const [taken, failed] = await Promise.all([this.#success, this.#error].map(async (counter) => {
       const { values } = await counter.get();
-      return new Map(values.map(({ labels: { relay }, value }) => [String(relay), value]));
+      return new Map(
+        values.map(({ labels: { relay }, value }) => [relay === OTHER ? "" : String(relay), value]),
+      );
     }));
     return { taken: taken!, failed: failed! };
   }

@@ -2,6 +2,8 @@
 export const INTERVAL = 5;
 /** Samples kept: those of an hour. */
 export const MAX_SAMPLES = 720;
+/** Most samples that are new to who asks again: with more, or none in common, all are given. */
+const MAX_NEW = 12;
 /** Most other relays that are shown, each by itself. */
 const MAX_RELAYS = 20;
 
@@ -16,9 +18,14 @@ export interface Reading {
   readonly bytesOut: number;
   /** Messages that wait in the mailbox; null while that can't be told. */
   readonly queued: number | null;
+  /** Messages held for other relays. */
+  readonly held: number;
   /** Counters of deliveries, by the seconds that they took at most; the last one is all. */
   readonly deliveries: readonly (readonly [seconds: number, count: number])[];
-  /** Counters of other relays: messages that they took, and tries that failed, by their domains. */
+  /**
+   * Counters of other relays: messages that they took, and tries that failed, by their domains. An
+   * empty one stands for relays that are not counted each by itself.
+   */
   readonly taken: ReadonlyMap<string, number>;
   readonly failed: ReadonlyMap<string, number>;
 }
@@ -33,6 +40,7 @@ interface Sample {
   readonly bytesIn: number;
   readonly bytesOut: number;
   readonly queued: number | null;
+  readonly held: number;
   /** Milliseconds within which half, and 99 %, of the messages were with the kernel; null for none. */
   readonly halfWithin: number | null;
   readonly mostWithin: number | null;
@@ -48,6 +56,7 @@ const SERIES = [
   "bytesIn",
   "bytesOut",
   "queued",
+  "held",
   "halfWithin",
   "mostWithin",
 ] as const;
@@ -71,7 +80,10 @@ export interface Report {
   readonly times: readonly number[];
   /** A value of each sample. */
   readonly series: Readonly<Record<typeof SERIES[number], readonly (number | null)[]>>;
-  /** Other relays, the busiest first. Those that never took a message are one, without a name. */
+  /**
+   * Other relays: those that took most messages, the first of them first, and last all others as one,
+   * without a name.
+   */
   readonly relays: readonly RelayHealth[];
 }
 
@@ -97,8 +109,11 @@ export class History {
    */
   add(reading: Reading, time: number): void {
     const before = this.#before;
+    if (time === before?.time) return;
     this.#before = { time, reading };
-    if (before === undefined || time <= before.time) return;
+    // When the clock is put back, nobody can tell any more when that was.
+    while ((this.#samples.at(-1)?.time ?? -Infinity) >= time) this.#samples.pop();
+    if (before === undefined || time < before.time) return;
     const seconds = time - before.time;
     const rate = (of: (reading: Reading) => number) =>
       round((of(reading) - of(before.reading)) / seconds);
@@ -110,16 +125,27 @@ export class History {
       bytesIn: rate(({ bytesIn }) => bytesIn),
       bytesOut: rate(({ bytesOut }) => bytesOut),
       queued: reading.queued,
+      held: reading.held,
       halfWithin: within(0.5, before.reading.deliveries, reading.deliveries),
       mostWithin: within(0.99, before.reading.deliveries, reading.deliveries),
-      relays: relaysBetween(before.reading, reading),
+      relays: grownBetween(before.reading, reading),
     });
     if (this.#samples.length > MAX_SAMPLES) this.#samples.shift();
   }
 
-  /** What is known of the time after one, in Unix seconds. */
-  report(since = 0): Report {
-    const samples = this.#samples.filter(({ time }) => time > since);
+  /**
+   * How many of the samples are new to who knows those up to a time, in Unix seconds. All, when it is
+   * none of the latest: whatever is asked for, there are few different answers.
+   */
+  countNew(since: number): number {
+    const latest = this.#samples.slice(-MAX_NEW - 1);
+    const known = latest.findIndex(({ time }) => time === since);
+    return known < 0 ? this.#samples.length : latest.length - 1 - known;
+  }
+
+  /** The latest samples, so many of them. */
+  report(count = this.#samples.length): Report {
+    const samples = this.#samples.slice(this.#samples.length - count);
     const series = Object.fromEntries(
       SERIES.map((name) => [name, samples.map((sample) => sample[name])]),
     );
@@ -134,38 +160,49 @@ export class History {
 
   #relays(): RelayHealth[] {
     const sums = new Map<string, [taken: number, failed: number, taken: number, failed: number]>();
+    const shown = namedOf(this.#before?.reading);
     const lately = this.#samples.length - LATELY;
     for (const [i, { relays }] of this.#samples.entries()) {
-      for (const [name, [taken, failed]] of relays) {
-        // Anyone can name relays that are none, and see what the name was here.
-        const shown = this.#before?.reading.taken.get(name) ? name : "";
-        const sum = sums.get(shown) ?? [0, 0, 0, 0];
+      for (const [domain, [taken, failed]] of relays) {
+        const name = shown.has(domain) ? domain : "";
+        const sum = sums.get(name) ?? [0, 0, 0, 0];
         sum[0] += taken;
         sum[1] += failed;
         if (i >= lately) {
           sum[2] += taken;
           sum[3] += failed;
         }
-        sums.set(shown, sum);
+        sums.set(name, sum);
       }
     }
     return [...sums].map(([name, [taken, failed, takenLately, failedLately]]) => ({
       ...{ name, taken, failed, takenLately, failedLately },
-    })).sort((a, b) => b.taken + b.failed - a.taken - a.failed).slice(0, MAX_RELAYS);
+    })).sort((a, b) => Number(a.name === "") - Number(b.name === "") || b.taken - a.taken);
   }
 }
 
-function relaysBetween(before: Reading, now: Reading): Sample["relays"] {
-  const names = new Set([...now.taken.keys(), ...now.failed.keys()]);
-  const grown = [...names].map((name): [string, readonly [number, number]] => [name, [
-    (now.taken.get(name) ?? 0) - (before.taken.get(name) ?? 0),
-    (now.failed.get(name) ?? 0) - (before.failed.get(name) ?? 0),
-  ]]);
-  return new Map(
-    grown.filter(([, [taken, failed]]) => taken > 0 || failed > 0)
-      .sort(([, a], [, b]) => b[0] + b[1] - a[0] - a[1])
-      .slice(0, MAX_RELAYS),
-  );
+/**
+ * The relays that are shown by name: those that took most. Anyone can name relays that are none, to
+ * see the name here, or to have no place left for others.
+ */
+function namedOf(reading: Reading | undefined): ReadonlySet<string> {
+  const taken = [...reading?.taken ?? []].filter(([name, count]) => name !== "" && count > 0);
+  return new Set(taken.sort(([, a], [, b]) => b - a).slice(0, MAX_RELAYS).map(([name]) => name));
+}
+
+/** What other relays took and failed between two readings. */
+function grownBetween(before: Reading, now: Reading): Sample["relays"] {
+  const named = namedOf(now);
+  const grown = new Map<string, [taken: number, failed: number]>();
+  for (const domain of new Set([...now.taken.keys(), ...now.failed.keys()])) {
+    const taken = (now.taken.get(domain) ?? 0) - (before.taken.get(domain) ?? 0);
+    const failed = (now.failed.get(domain) ?? 0) - (before.failed.get(domain) ?? 0);
+    if (taken === 0 && failed === 0) continue;
+    const name = named.has(domain) ? domain : "";
+    const [takenBefore, failedBefore] = grown.get(name) ?? [0, 0];
+    grown.set(name, [takenBefore + taken, failedBefore + failed]);
+  }
+  return grown;
 }
 
 /** Milliseconds within which a share of the deliveries between two readings was done, estimated. */

@@ -9,9 +9,6 @@ export type { Reading } from "./history.ts";
 
 const logger = getLogger(["rmb", "relay", "status"]);
 
-/** Most answers kept: pages that look at the same time ask for the same. */
-const MAX_KEPT = 64;
-
 const headers = { "x-content-type-options": "nosniff", "referrer-policy": "no-referrer" };
 
 /**
@@ -22,8 +19,9 @@ export class StatusPage implements Disposable {
   readonly #read: () => Promise<Reading>;
   readonly #history = new History(unixNow());
   readonly #timer: ReturnType<typeof setInterval>;
-  /** Answers by what they were asked for, until the next sample. */
+  /** Answers by the count of samples in them, until the next sample. */
   readonly #kept = new Map<number, string>();
+  #sampling = false;
 
   /** Begins to take samples of what a function reads. */
   constructor(read: () => Promise<Reading>) {
@@ -34,7 +32,8 @@ export class StatusPage implements Disposable {
 
   /** Answers a path, with its query; undefined if it is none of the page's. */
   answer(path: string, query: string): Answer | undefined {
-    if (path === "/") {
+    // A token without an upgrade is a mistake, and told as such.
+    if (path === "/" && query === "") {
       return {
         status: 200,
         body: PAGE,
@@ -43,10 +42,9 @@ export class StatusPage implements Disposable {
       };
     }
     if (path !== "/status.json") return undefined;
-    const since = Number(new URLSearchParams(query).get("since"));
     return {
       status: 200,
-      body: this.#json(Number.isInteger(since) ? since : 0),
+      body: this.#json(Number(new URLSearchParams(query).get("since"))),
       type: "application/json",
       headers: { ...headers, "cache-control": "no-store" },
     };
@@ -58,20 +56,24 @@ export class StatusPage implements Disposable {
   }
 
   #json(since: number): string {
-    let json = this.#kept.get(since);
+    const count = this.#history.countNew(since);
+    let json = this.#kept.get(count);
     if (json === undefined) {
-      json = JSON.stringify(this.#history.report(since));
-      if (this.#kept.size < MAX_KEPT) this.#kept.set(since, json);
+      json = JSON.stringify(this.#history.report(count));
+      this.#kept.set(count, json);
     }
     return json;
   }
 
   async #sample(): Promise<void> {
+    if (this.#sampling) return; // The store is slow: what is missing shows as a gap.
+    this.#sampling = true;
     try {
       this.#history.add(await this.#read(), unixNow());
     } catch (error) {
       logger.warn("no sample for the status page: {error}", { error: String(error) });
     }
+    this.#sampling = false;
     this.#kept.clear();
   }
 }

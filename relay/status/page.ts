@@ -20,7 +20,7 @@ body { margin: 0 auto; padding: 1rem; max-width: 75rem; background: var(--page);
 header { display: flex; flex-wrap: wrap; align-items: baseline; gap: 0 1rem; margin-bottom: 1rem; }
 h1 { font-size: 1.25rem; margin: 0; }
 h2 { font-size: 1rem; margin: 0 0 .5rem; }
-#state { color: var(--quiet); margin: 0; }
+#state, #time { color: var(--quiet); margin: 0; font-variant-numeric: tabular-nums; }
 #state.bad { color: var(--bad); font-weight: 600; }
 #charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 22rem), 1fr)); gap: 1rem; }
 figure, section { margin: 0; padding: .75rem 1rem; background: var(--card); border: 1px solid var(--edge);
@@ -32,6 +32,10 @@ figcaption > :first-child { flex: 1; }
 .value b { font-size: 1.25rem; }
 small { font-size: .8125rem; font-weight: 400; }
 .value.series-1 { color: var(--second); }
+.value i { display: inline-block; width: 1.25rem; margin-right: .375rem; vertical-align: middle;
+  border-top: 2px solid currentColor; }
+.value.series-1 i { border-top-style: dashed; }
+svg:focus-visible { outline: 2px solid var(--first); outline-offset: 2px; }
 svg { display: block; width: 100%; height: 7.5rem; margin-top: .5rem; border-bottom: 1px solid var(--edge);
   touch-action: pan-y; }
 .line { fill: none; stroke: var(--first); stroke-width: 1.75; vector-effect: non-scaling-stroke;
@@ -68,8 +72,8 @@ export const PAGE = `<!DOCTYPE html>
 <style>${STYLE}</style>
 </head>
 <body>
-<header><h1>RMB relay</h1><p id="state" role="status">Asking…</p></header>
-<noscript>This page draws charts with JavaScript; the same numbers are at <a href="/metrics">/metrics</a>.</noscript>
+<header><h1>RMB relay</h1><p id="state" role="status">Asking…</p><p id="time"></p></header>
+<noscript>This page draws charts with JavaScript; the same numbers are at <a href="metrics">/metrics</a>.</noscript>
 <main>
 <div id="charts"></div>
 <section id="federation" hidden>

@@ -27,11 +27,13 @@ export function statusPage() {
     ["Sessions", whole, [["sessions", "connected"]]],
     ["Messages a second", number, [["messagesIn", "in"], ["messagesOut", "out"]]],
     ["Bytes a second", bytes, [["bytesIn", "in"], ["bytesOut", "out"]]],
-    ["Messages in queues", whole, [["queued", "waiting"]]],
-    ["Delivery", time, [["halfWithin", "half within"], ["mostWithin", "99 % within"]]],
+    ["Messages in queues", whole, [["queued", "for sessions"], ["held", "for other relays"]]],
+    ["Delivery time", time, [["halfWithin", "half within"], ["mostWithin", "99 % within"]]],
   ];
 
   let data;
+  /** When the relay could be reached no more. */
+  let lostAt;
 
   function element(name, parent, text = "", attributes = {}) {
     const made = name === "svg" || parent?.namespaceURI === SVG
@@ -49,6 +51,7 @@ export function statusPage() {
     element("span", caption, title);
     const values = series.map(([, label], i) => {
       const value = element("span", caption, "", { class: `value series-${i}` });
+      if (series.length > 1) element("i", value, "", { "aria-hidden": "true" });
       const shown = element("b", value, "–");
       element("small", value, ` ${label}`);
       return shown;
@@ -57,17 +60,32 @@ export function statusPage() {
       viewBox: `0 0 ${WIDTH} ${HEIGHT}`,
       preserveAspectRatio: "none",
       role: "img",
+      tabindex: 0,
     });
     const lines = series.map((_, i) => element("path", svg, "", { class: `line series-${i}` }));
     const cursor = element("line", svg, "", { class: "cursor", y1: 0, y2: HEIGHT, x1: -9, x2: -9 });
     const scale = element("div", figure, "", { class: "scale" });
-    const top = element("span", scale);
+    element("span", scale, "1 h ago");
     const when = element("span", scale, "", { class: "when" });
-    const view = { title, format, series, values, svg, lines, cursor, top, when, at: undefined };
+    element("span", scale, "now");
+    const view = { title, format, series, values, svg, lines, cursor, when, most: "" };
     svg.addEventListener("pointermove", ({ offsetX }) => look(offsetX / svg.clientWidth));
     svg.addEventListener("pointerleave", () => look(undefined));
+    svg.addEventListener("blur", () => look(undefined));
+    svg.addEventListener("keydown", (event) => {
+      const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+      if (step === undefined || data === undefined || data.times.length === 0) return;
+      event.preventDefault();
+      const last = data.times.length - 1;
+      const at = Math.min(Math.max((lookedAt ?? last) + step, 0), last);
+      look(1 - (data.times[last] - data.times[at]) / HOUR);
+    });
     return view;
   });
+
+  /** The sample that all charts are read at; undefined for the last one. */
+  let lookedAt;
+  let readTime;
 
   /** Shows all charts as they were at a part of the hour; undefined for now. */
   function look(part) {
@@ -82,15 +100,17 @@ export function statusPage() {
         0,
       );
     }
-    for (const { values, series, format, cursor, when } of views) {
+    lookedAt = part === undefined || at < 0 ? undefined : at;
+    readTime = times[at];
+    for (const { values, series, format, cursor, when, most } of views) {
       series.forEach(([name], i) => {
         const value = data.series[name][at] ?? null;
         values[i].textContent = value === null ? "–" : format(value);
       });
-      const x = part === undefined ? -9 : WIDTH * (1 - (end - times[at]) / HOUR);
+      const x = part === undefined || at < 0 ? -9 : WIDTH * (1 - (end - times[at]) / HOUR);
       cursor.setAttribute("x1", x);
       cursor.setAttribute("x2", x);
-      when.textContent = part === undefined ? "last hour" : clock(times[at]);
+      when.textContent = part === undefined ? most : at < 0 ? "" : `at ${clock(times[at])}`;
     }
   }
 
@@ -117,14 +137,16 @@ export function statusPage() {
         });
         view.lines[i].setAttribute("d", path);
       });
-      view.top.textContent = all.length > 0 ? `most: ${view.format(most)}` : "nothing yet";
+      view.most = all.length > 0 ? `highest: ${view.format(most)}` : "nothing yet";
       const now = view.series.map(([name, label]) => {
         const value = series[name].at(-1) ?? null;
         return `${value === null ? "none" : view.format(value)} ${label}`;
       });
       view.svg.setAttribute("aria-label", `${view.title}: now ${now.join(", ")}`);
     }
-    look(undefined);
+    // Who reads a point of the past goes on reading it.
+    const read = lookedAt === undefined ? undefined : times.indexOf(readTime);
+    look(read === undefined || read < 0 ? undefined : 1 - (end - times[read]) / HOUR);
     drawRelays();
   }
 
@@ -141,17 +163,19 @@ export function statusPage() {
         : takenLately === 0
         ? "failing"
         : "unsteady";
-      element("th", row, name || "others, that never took one", { scope: "row" });
+      element("th", row, name || "all others", { scope: "row" });
       element("span", element("td", row), state, { class: `state ${state}` });
       element("td", row, whole(taken));
       element("td", row, whole(failed));
     }
   }
 
-  function say(text, isBad) {
+  /** Says how it is; only what is new, because it may be read aloud. */
+  function say(text, time, isBad) {
     const state = document.querySelector("#state");
-    state.textContent = text;
+    if (state.textContent !== text) state.textContent = text;
     state.classList.toggle("bad", isBad);
+    document.querySelector("#time").textContent = time;
   }
 
   async function update() {
@@ -163,25 +187,30 @@ export function statusPage() {
       if (!response.ok) throw new Error(`status ${response.status}`);
       const next = await response.json();
       if (data !== undefined && data.started === next.started) {
+        // Numbers that come again, after the relay's clock was put back or after long, take the old ones' place.
+        const to = next.times[0] ?? Infinity;
         const from = (next.times.at(-1) ?? data.times.at(-1)) - HOUR;
-        const skip = data.times.filter((time) => time <= from).length;
-        next.times.unshift(...data.times.slice(skip));
+        const isKept = (_, i) => data.times[i] > from && data.times[i] < to;
         for (const name of Object.keys(next.series)) {
-          next.series[name].unshift(...data.series[name].slice(skip));
+          next.series[name].unshift(...data.series[name].filter(isKept));
         }
+        next.times.unshift(...data.times.filter(isKept));
       }
       data = next;
-      const started = new Date(data.started * 1000).toLocaleString();
+      lostAt = undefined;
+      const last = data.times.at(-1);
       say(
-        data.times.length > 0
-          ? `Running since ${started}, as of ${clock(data.times.at(-1))}`
-          : `Running since ${started}; first numbers in ${data.interval} s`,
+        `Running since ${new Date(data.started * 1000).toLocaleString()}`,
+        last === undefined ? `First numbers in ${data.interval} s` : `As of ${clock(last)}`,
         false,
       );
       draw();
     } catch {
+      lostAt ??= new Date().toLocaleTimeString();
+      const last = data?.times.at(-1);
       say(
-        `Not reachable since ${new Date().toLocaleTimeString()}: these numbers are old`,
+        `Not reachable since ${lostAt}${last === undefined ? "" : ": these numbers are old"}`,
+        last === undefined ? "" : `As of ${clock(last)}`,
         true,
       );
     }
