@@ -49,13 +49,13 @@ Deno.test("a relay's status page shows what goes on, live, on any screen", async
     assert.match(await textOf(page, "#state"), /^Running since .+/);
     assert.match(await textOf(page, "#time"), /^As of \d/);
     assert.match(
-      await textOf(page, `${chart("Messages in queues")} figcaption`),
-      /\b1 for sessions/,
+      await textOf(page, `${chart("Queued for sessions")} figcaption`),
+      /\b1 messages/,
     );
     assert.match(await textOf(page, `${chart("Bytes a second")} figcaption`), /[1-9].* kB in/);
     assert.match(
       await textOf(page, `${chart("Delivery time")} figcaption`),
-      /\d (µs|ms|s) half within/,
+      /\d (µs|ms|s) median/,
     );
     for (const title of ["Sessions", "Messages a second", "Bytes a second", "Delivery time"]) {
       const path = await page.locator(`${chart(title)} path`).first().getAttribute("d");

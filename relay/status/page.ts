@@ -27,7 +27,7 @@ figure, section { margin: 0; padding: .75rem 1rem; background: var(--card); bord
   border-radius: .5rem; min-width: 0; }
 section { margin-top: 1rem; overflow-x: auto; }
 figcaption { display: flex; flex-wrap: wrap; gap: 0 1rem; align-items: baseline; font-weight: 600; }
-figcaption > :first-child { flex: 1; }
+figcaption > :first-child { flex: 1 0 100%; }
 .value { font-variant-numeric: tabular-nums; color: var(--first); }
 .value b { font-size: 1.25rem; }
 small { font-size: .8125rem; font-weight: 400; }
@@ -47,6 +47,11 @@ table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nu
 th, td { text-align: right; padding: .25rem .5rem; border-top: 1px solid var(--edge); font-weight: 400; }
 th:first-child { text-align: left; overflow-wrap: anywhere; padding-left: 0; }
 thead th { color: var(--quiet); border: 0; font-size: .8125rem; }
+.state { white-space: nowrap; }
+@media (max-width: 30rem) {
+  td, th { padding-inline: .25rem; }
+  tbody { font-size: .9375rem; }
+}
 .state::before { content: "● "; }
 .state.good { color: var(--good); }
 .state.failing { color: var(--bad); font-weight: 600; }
@@ -77,9 +82,9 @@ export const PAGE = `<!DOCTYPE html>
 <main>
 <div id="charts"></div>
 <section id="federation" hidden>
-<h2>Other relays, in the last hour</h2>
+<h2>Messages to other relays, in the last hour</h2>
 <table>
-<thead><tr><th scope="col">relay</th><th scope="col">now</th><th scope="col">messages taken</th><th scope="col">tries failed</th></tr></thead>
+<thead><tr><th scope="col">relay</th><th scope="col">lately</th><th scope="col">taken</th><th scope="col">tries failed</th></tr></thead>
 <tbody id="relays"></tbody>
 </table>
 </section>

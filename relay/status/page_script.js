@@ -22,13 +22,14 @@ export function statusPage() {
         value < 1 ? value.toPrecision(2) : value < 10 ? value.toFixed(1) : Math.round(value)
       } ms`;
 
-  /** The charts: a title, how values are written, and the series with their names. */
+  /** The charts: a title, how values are written, the series with their names, whether logarithmic. */
   const charts = [
     ["Sessions", whole, [["sessions", "connected"]]],
     ["Messages a second", number, [["messagesIn", "in"], ["messagesOut", "out"]]],
     ["Bytes a second", bytes, [["bytesIn", "in"], ["bytesOut", "out"]]],
-    ["Messages in queues", whole, [["queued", "for sessions"], ["held", "for other relays"]]],
-    ["Delivery time", time, [["halfWithin", "half within"], ["mostWithin", "99 % within"]]],
+    ["Queued for sessions", whole, [["queued", "messages"]]],
+    ["Queued for other relays", whole, [["held", "messages"]]],
+    ["Delivery time", time, [["halfWithin", "median"], ["mostWithin", "for 99 %"]], true],
   ];
 
   let data;
@@ -45,7 +46,7 @@ export function statusPage() {
     return made;
   }
 
-  const views = charts.map(([title, format, series]) => {
+  const views = charts.map(([title, format, series, isLogarithmic = false]) => {
     const figure = element("figure", document.querySelector("#charts"));
     const caption = element("figcaption", figure);
     element("span", caption, title);
@@ -68,7 +69,7 @@ export function statusPage() {
     element("span", scale, "1 h ago");
     const when = element("span", scale, "", { class: "when" });
     element("span", scale, "now");
-    const view = { title, format, series, values, svg, lines, cursor, when, most: "" };
+    const view = { title, format, series, isLogarithmic, ...{ values, svg, lines, cursor, when } };
     svg.addEventListener("pointermove", ({ offsetX }) => look(offsetX / svg.clientWidth));
     svg.addEventListener("pointerleave", () => look(undefined));
     svg.addEventListener("blur", () => look(undefined));
@@ -123,6 +124,11 @@ export function statusPage() {
       const all = view.series.flatMap(([name]) => series[name].filter((value) => value !== null));
       const most = Math.max(...all, 0);
       const full = most || 1;
+      // From half of the lowest, so that it is above the ground.
+      const low = Math.log(Math.min(...all.filter((value) => value > 0), full) / 2);
+      const height = view.isLogarithmic
+        ? (value) => Math.max(0, (Math.log(value) - low) / (Math.log(full) - low))
+        : (value) => value / full;
       view.series.forEach(([name], i) => {
         let path = "";
         let before;
@@ -130,14 +136,16 @@ export function statusPage() {
           if (value === null) return before = undefined;
           const isGap = before === undefined || times[at] - before > 2.5 * interval;
           const x = (WIDTH * (1 - (end - times[at]) / HOUR)).toFixed(1);
-          const y = (HEIGHT - 2 - (HEIGHT - 6) * value / full).toFixed(1);
+          const y = (HEIGHT - 2 - (HEIGHT - 6) * height(value)).toFixed(1);
           // A value by itself is a dot.
           path += isGap ? `M${x} ${y}h.5` : `L${x} ${y}`;
           before = times[at];
         });
         view.lines[i].setAttribute("d", path);
       });
-      view.most = all.length > 0 ? `highest: ${view.format(most)}` : "nothing yet";
+      view.most = all.length > 0
+        ? `highest: ${view.format(most)}${view.isLogarithmic ? ", logarithmic" : ""}`
+        : "nothing yet";
       const now = view.series.map(([name, label]) => {
         const value = series[name].at(-1) ?? null;
         return `${value === null ? "none" : view.format(value)} ${label}`;
@@ -163,7 +171,10 @@ export function statusPage() {
         : takenLately === 0
         ? "failing"
         : "unsteady";
-      element("th", row, name || "all others", { scope: "row" });
+      const head = element("th", row, "", { scope: "row" });
+      for (const part of (name || "all others").split(/(?<=\.)/)) {
+        head.append(part, document.createElement("wbr"));
+      }
       element("span", element("td", row), state, { class: `state ${state}` });
       element("td", row, whole(taken));
       element("td", row, whole(failed));
