@@ -1,4 +1,4 @@
-import { or } from "@optique/core/constructs";
+import { group, or } from "@optique/core/constructs";
 import { message } from "@optique/core/message";
 import { gatewayParser, parseOptions } from "./options.ts";
 import { runGateway } from "./run_gateway.ts";
@@ -14,6 +14,10 @@ export function main(args: readonly string[]): Promise<never> {
   // Help and completion are of all; wrong usage of the gateway is told without the tools'.
   const isGeneral = args.some((arg) => /^--(help|completion)\b/.test(arg)) ||
     (args[0] !== undefined && !args[0].startsWith("-"));
-  const all = or(...toolCommands, gatewayParser, { errors: { unexpectedInput: NO_TOOL } });
+  const sections = [
+    group("Tools, each with its own --help", or(...toolCommands)),
+    group("Options of the gateway", gatewayParser),
+  ] as const;
+  const all = or(...sections, { errors: { unexpectedInput: NO_TOOL } });
   return runGateway(parseOptions(args, isGeneral ? all : undefined));
 }

@@ -179,7 +179,6 @@ Deno.test("a relay answers 404 where there is no upgrade and no page", async () 
   const token = await createToken(network.keypair(7), { twin: 7 });
   for (
     const [method, path] of [
-      ["GET", "/"],
       ["GET", `/?${token}`],
       ["GET", "/metrics/"],
       ["GET", "/index.html"],

@@ -106,6 +106,14 @@ Deno.test("serve answers for the twin itself when told to", async () => {
   assert.equal(await served.client.call(BOB.id, "test.run"), 5);
 });
 
+Deno.test("serve keeps the secret of its environment from the program", async () => {
+  await using served = await Served.start("env");
+  const variables = String(await served.call());
+  assert.match(variables, /^RMB_CALLER_TWIN=7$/m);
+  assert.match(variables, /^RMB_PEER_MNEMONIC=$/m);
+  assert.ok(!variables.includes(BOB.secret));
+});
+
 Deno.test("serve names the permission that it is missing", async () => {
   await using network = await BotNetwork.start();
   const env = environmentOf(network.network, network.relay, BOB);

@@ -26,8 +26,32 @@ export function writeJson(value: unknown): void {
 
 /** Writes values with their names before them, one below the other. */
 export function writeTable(rows: readonly (readonly [name: string, value: string])[]): void {
+  const columns = Deno.stdout.isTerminal() ? Deno.consoleSize().columns : Infinity;
+  formatTable(rows, columns).forEach(writeLine);
+}
+
+/** Lines of a table: where one is too long for a terminal, its value has lines of its own. */
+export function formatTable(
+  rows: readonly (readonly [name: string, value: string])[],
+  columns: number,
+): string[] {
   const width = Math.max(...rows.map(([name]) => name.length));
-  for (const [name, value] of rows) writeLine(`${name.padEnd(width)}  ${printable(value)}`);
+  return rows.flatMap(([name, value]) => {
+    const text = printable(value);
+    const line = `${name.padEnd(width)}  ${text}`;
+    return line.length <= columns ? [line] : [name, ...fold(text, columns - 2)];
+  });
+}
+
+/** Lines of words that fit, as far as words do. */
+function fold(text: string, width: number): string[] {
+  const lines: string[] = [];
+  for (const word of text.split(" ")) {
+    const last = lines.at(-1);
+    if (last === undefined || last.length + 1 + word.length > width + 2) lines.push(`  ${word}`);
+    else lines[lines.length - 1] = `${last} ${word}`;
+  }
+  return lines;
 }
 
 /** Milliseconds with three digits that count. */

@@ -25,6 +25,14 @@ const MAX_WAITING = 1000;
 /** How a program that fails is told of, unless it is by its own exit code: that is added. */
 const FAILED = 500;
 
+/** What the program gets to see of variables that may have a secret in them. */
+const WITHOUT_SECRETS = {
+  RMB_PEER_MNEMONIC: "",
+  RMB_PEER_SEED: "",
+  RMB_PEER_REDIS: "",
+  RMB_PEER_SUBSTRATE: "",
+};
+
 const parser = object({
   command: argument(string({ metavar: "COMMAND" }), {
     description: message`Command to answer, such as system.uptime.`,
@@ -151,6 +159,7 @@ class Jobs {
     const { code, stdout, stderr, reason } = await runBounded(program!, args, {
       input: payload,
       env: {
+        ...WITHOUT_SECRETS,
         RMB_CALLER_TWIN: `${twin}`,
         RMB_CALLER_SESSION: environmentText(connection),
         RMB_COMMAND: command,

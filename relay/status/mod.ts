@@ -32,7 +32,8 @@ export class StatusPage implements Disposable {
 
   /** Answers a path, with its query; undefined if it is none of the page's. */
   answer(path: string, query: string): Answer | undefined {
-    if (path === "/") {
+    // A token without an upgrade is a mistake, and told as such.
+    if (path === "/" && query === "") {
       return {
         status: 200,
         body: PAGE,
