@@ -9,7 +9,7 @@
  * Deno downloads the runtime that goes into a binary; where it can't, DENORT_BIN may name one.
  */
 import { createHash } from "node:crypto";
-import { compileArguments, PROGRAMS, TARGETS } from "./compile_arguments.ts";
+import { compileArguments, excludedFolders, PROGRAMS, TARGETS } from "./compile_arguments.ts";
 
 const root = new URL("../", import.meta.url);
 const [option, ...values] = Deno.args;
@@ -38,13 +38,16 @@ async function commit(): Promise<string> {
   }
 }
 
+const info = await new Deno.Command(Deno.execPath(), { args: ["info", "--json"] }).output();
+const excluded = await excludedFolders(JSON.parse(new TextDecoder().decode(info.stdout)).npmCache);
+
 await Deno.mkdir(new URL("bin/", root), { recursive: true });
 await Deno.writeTextFile(new URL("bin/commit.txt", root), await commit());
 let failed = false;
 const sums: string[] = [];
 for (const target of targets) {
   for (const program of PROGRAMS) {
-    const { args, output } = compileArguments(program, target);
+    const { args, output } = compileArguments(program, target, excluded);
     const { success, stderr } = await new Deno.Command(Deno.execPath(), {
       args: [...args],
       cwd: root,

@@ -3,7 +3,13 @@ import assert from "node:assert/strict";
 
 const root = new URL("../", import.meta.url);
 
-const pages = ["README.md"].concat(
+/** Where the repository is published: pages of packages are read elsewhere, and link there. */
+const PUBLISHED = "https://github.com/threefoldtech/rmb-deno/blob/main/";
+
+const pages = [
+  ...["README.md", "CONTRIBUTING.md", "SECURITY.md"],
+  ...["protocol/README.md", "relay/README.md", "peer/README.md"],
+].concat(
   [...Deno.readDirSync(new URL("docs", root))].map(({ name }) => `docs/${name}`)
     .filter((name) => name.endsWith(".md")),
 );
@@ -23,8 +29,12 @@ function anchorsOf(page: URL): string[] {
 for (const page of pages) {
   Deno.test(`${page} links to what there is`, () => {
     for (const [, link] of textOf(page).matchAll(/\]\(([^)\s]+)\)/g)) {
-      if (/^https?:/.test(link!)) continue;
-      const url = new URL(link!, new URL(page, root));
+      const own = link!.startsWith(PUBLISHED);
+      if (/^https?:/.test(link!) && !own) continue;
+      if (/^(protocol|relay|peer)\//.test(page)) assert.ok(own, `${link} is not shown with it`);
+      const url = own
+        ? new URL(link!.slice(PUBLISHED.length), root)
+        : new URL(link!, new URL(page, root));
       const file = new URL(url.pathname, root);
       assert.doesNotThrow(() => Deno.statSync(file), `${link}`);
       if (url.hash !== "") assert.ok(anchorsOf(file).includes(url.hash.slice(1)), `${link}`);

@@ -7,7 +7,14 @@ const deploy = new URL("../docs/deploy/", import.meta.url);
 /** Names in an expression that can only be metrics. */
 const METRICS = /\b(?:relay|federation|rmb|events_listener|process)_\w+/g;
 
-/** All that a text asks for: metrics, and for some the labels that go by them. */
+/** Labels of what is not told before it has been counted once. */
+const UNCOUNTED: Readonly<Record<string, readonly string[]>> = {
+  federation_message_success: ["relay"],
+  federation_message_error: ["relay"],
+  relay_session_evictions_total: ["reason"],
+};
+
+/** All metrics that a text asks for. */
 function askedFor(text: string): string[] {
   return [...new Set(text.match(METRICS))];
 }
@@ -38,15 +45,29 @@ Deno.test("dashboard and alerts ask for metrics and labels that there are", asyn
   const asked = [...askedFor(expressions.join("\n")), ...askedFor(rules)];
   assert.deepEqual(asked.filter((name) => !declared.has(name)), []);
 
-  // What is shown by a label has it.
-  for (const expression of expressions) {
-    const [, label] = /^sum by \((\w+)\) \((?:rate\()?/.exec(expression) ?? [];
-    if (label === undefined || label === "instance" || label === "le") continue;
-    const [name] = askedFor(expression);
-    const isFederation = name!.startsWith("federation_message_"); // Counted by relay, from the first on.
-    const labelled = new RegExp(`^${name}\\{[^}]*\\b${label}="`, "m").test(metrics);
-    const isQuiet = !new RegExp(`^${name}[{ ]`, "m").test(metrics);
-    assert.ok(labelled || isFederation || isQuiet, `${name} has no label ${label}`);
+  // The labels that they are selected, summed and named by are there. Prometheus adds two of its own.
+  const queries: { text: string; named: string }[] = [
+    ...dashboard.panels.flatMap(
+      ({ targets = [] }: { targets?: { expr: string; legendFormat: string }[] }) =>
+        targets.map(({ expr, legendFormat }) => ({ text: expr, named: legendFormat })),
+    ),
+    ...rules.split("- alert:").slice(1).map((text) => ({ text, named: text })),
+  ];
+  for (const { text, named } of queries) {
+    const names = askedFor(text);
+    const labels = [
+      ...text.matchAll(/by \(([^)]+)\)/g).flatMap(([, list]) => list!.split(/,\s*/)),
+      ...text.matchAll(/[{,](\w+)=~?"/g).map(([, label]) => label!),
+      ...named.matchAll(/\{\{ ?(?:\$labels\.)?(\w+) ?\}\}/g).map(([, label]) => label!),
+    ];
+    for (const label of labels) {
+      if (["instance", "job"].includes(label)) continue;
+      for (const name of names) {
+        const known = UNCOUNTED[name]?.includes(label) ||
+          new RegExp(`^${name}\\{[^}]*\\b${label}="`, "m").test(metrics);
+        assert.ok(known, `${name} has no label ${label}`);
+      }
+    }
   }
 });
 
