@@ -106,11 +106,11 @@ export class Calls {
     };
     const abort = () => reject(new AbortError(`${what} was given up`, { cause: signal?.reason }));
     if (this.#closed) throw closed(what);
+    signal?.addEventListener("abort", abort);
     this.#waiting.set(uid, call);
     const timer = setTimeout(() => reject(this.#timedOut(call, timeout)), timeout);
-    signal?.addEventListener("abort", abort);
     if (signal?.aborted) abort();
-    else void this.#send(uid, call, request, Math.ceil(timeout / 1000), failFast);
+    else void this.#send(uid, call, request, lifeFor(timeout), failFast);
     try {
       return await promise;
     } finally {
@@ -190,6 +190,11 @@ export class Calls {
       : this.#relays.explain();
     return new CallTimeoutError(`No answer to ${what} within ${timeout / 1000} s: ${why}`);
   }
+}
+
+/** Seconds that a request lives: its timestamp can be of almost a second ago. */
+function lifeFor(timeout: number): number {
+  return Math.ceil(timeout / 1000) + 1;
 }
 
 function closed(what: string): ClosedError {
