@@ -3,6 +3,9 @@ import { nameErrors } from "../errors.ts";
 import type { Session } from "../session.ts";
 import { parseJson } from "./json.ts";
 
+/** Highest code of an error. */
+const MAX_CODE = 2 ** 32 - 1;
+
 /**
  * A command is refused: the caller gets the code and the message.
  *
@@ -16,7 +19,22 @@ import { parseJson } from "./json.ts";
  * });
  * ```
  */
-export class CommandError extends CodedError {}
+export class CommandError extends CodedError {
+  /**
+   * Makes one.
+   *
+   * @param code Tells callers what happened.
+   * @param message Tells people.
+   * @param options Its cause, which callers are not told.
+   * @throws {TypeError} if the code is no integer from 0 to 2^32-1: none other can be sent.
+   */
+  constructor(code: number, message: string, options?: ErrorOptions) {
+    if (!Number.isInteger(code) || code < 0 || code > MAX_CODE) {
+      throw new TypeError(`Cannot refuse a command with code "${code}": expected 0 to ${MAX_CODE}`);
+    }
+    super(code, message, options);
+  }
+}
 
 nameErrors({ CommandError });
 
@@ -128,7 +146,13 @@ export class Commands {
   async answer(request: CommandRequest): Promise<unknown> {
     const [middleware, handler] = this.#find(request.command);
     const go = async (at: number): Promise<unknown> => {
-      if (at < middleware.length) return await middleware[at]!(request, () => go(at + 1));
+      if (at < middleware.length) {
+        return await middleware[at]!(request, () => {
+          const result = go(at + 1);
+          result.catch(() => {}); // A middleware may forget it: that shall not end the process.
+          return result;
+        });
+      }
       if (handler !== undefined) return await handler(request);
       throw new CommandError(ErrorCode.none, `no such command: ${request.command.slice(0, 100)}`);
     };
@@ -136,6 +160,11 @@ export class Commands {
   }
 
   #add(command: string, answerer: Answerer): this {
+    const [first, rest] = split(command);
+    if (rest !== undefined) {
+      this.prefix(first).#add(rest, answerer); // Its middleware is for all commands that begin so.
+      return this;
+    }
     if (this.#handlers.has(command)) {
       throw new TypeError(`Cannot handle "${command}": it has a handler`);
     }
@@ -144,13 +173,11 @@ export class Commands {
   }
 
   #find(command: string): [middleware: readonly Middleware[], handler: Answerer | undefined] {
-    const own = this.#handlers.get(command);
     const [first, rest] = split(command);
-    const commands = own === undefined && rest !== undefined
-      ? this.#prefixes.get(first)
-      : undefined;
-    if (commands === undefined) return [this.#middleware, own];
-    const [middleware, handler] = commands.#find(rest!);
+    if (rest === undefined) return [this.#middleware, this.#handlers.get(first)];
+    const commands = this.#prefixes.get(first);
+    if (commands === undefined) return [this.#middleware, undefined];
+    const [middleware, handler] = commands.#find(rest);
     return [[...this.#middleware, ...middleware], handler];
   }
 }

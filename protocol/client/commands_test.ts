@@ -26,6 +26,23 @@ Deno.test("Commands find handlers by prefix, whichever way it is written", async
     );
   }
   assert.throws(() => commands.prefix("a.b").handle("c", () => 0), /"c": it has a handler/);
+  assert.throws(() => commands.handle("a.b.c", () => 0), /"c": it has a handler/);
+});
+
+Deno.test("Commands have a prefix's middleware go before all that begins so", async () => {
+  const commands = new Commands().handle("admin.before", () => 1);
+  commands.prefix("admin").use(() => "refused");
+  commands.handle("admin.after", () => 1).handleBytes("admin.deep.after", () => 1);
+  for (const name of ["admin.before", "admin.after", "admin.deep.after", "admin.nothing"]) {
+    assert.equal(await commands.answer(request(name)), "refused");
+  }
+});
+
+Deno.test("Commands outlive a middleware that forgets what comes after it", async () => {
+  const commands = new Commands().use((_, next) => void next()).handle("x", () => {
+    throw new CommandError(1, "forgotten");
+  });
+  assert.equal(await commands.answer(request("x")), undefined);
 });
 
 Deno.test("Commands run middleware from the outside to the inside", async () => {
