@@ -6,9 +6,10 @@ import { knownBy } from "../endpoint/known.ts";
 import { Lanes } from "../endpoint/lanes.ts";
 import type { Sender } from "../endpoint/sender.ts";
 import { type EnvelopeInit, timeLeft } from "../envelope.ts";
+import { NotSentError } from "../errors.ts";
 import type { Envelope } from "../gen/types_pb.ts";
 import { formatSession, type Session } from "../session.ts";
-import type { CommandRequest, Commands } from "./commands.ts";
+import { CommandError, type CommandRequest, type Commands } from "./commands.ts";
 import { BYTES_SCHEMA, encodeJson, JSON_SCHEMA } from "./json.ts";
 import { withResolvers } from "../with_resolvers.ts";
 
@@ -44,6 +45,8 @@ export class CommandServer {
   readonly #loads = new Map<number, Load>();
   /** What is being answered, and what tells its handler that nobody waits any more. */
   readonly #underWay = new Map<Promise<void>, AbortController>();
+  /** From then on nothing is begun: its answer would come too late. */
+  #closing = false;
 
   /** Makes one. */
   constructor(commands: Commands, sender: Sender) {
@@ -57,6 +60,9 @@ export class CommandServer {
    * @param open Verifies and decrypts it.
    */
   take(envelope: Envelope, open: () => Promise<void>): void {
+    if (this.#closing) {
+      return this.#refuse(envelope, new CodedError(ErrorCode.other, "receiver is closing"));
+    }
     const source = sourceOf(envelope);
     const own = this.#loads.get(source.twin) ?? { requests: 0, bytes: 0 };
     if (isFull(this.#load, 1) || isFull(own, SHARE)) {
@@ -85,6 +91,7 @@ export class CommandServer {
 
   /** Waits for the handlers under way and for their answers to be sent, but not for ever. */
   async close(): Promise<void> {
+    this.#closing = true;
     const { promise: late, resolve } = withResolvers<void>();
     const timer = setTimeout(resolve, CLOSE_TIME);
     await Promise.race([Promise.all(this.#underWay.keys()), late]);
@@ -119,6 +126,8 @@ export class CommandServer {
   async #answer(envelope: Envelope, expiry: AbortController): Promise<void> {
     const { message, uid, tags, schema, payload } = envelope;
     const timer = setTimeout(() => expiry.abort(), lifeLeft(envelope) * 1000);
+    // A handler that hangs shall not keep the process from ending.
+    expiry.signal.addEventListener("abort", () => clearTimeout(timer));
     const answer = await this.#run({
       caller: sourceOf(envelope),
       command: message.case === "request" ? message.value.command : "",
@@ -141,21 +150,21 @@ export class CommandServer {
       const payload = { case: "plain", value } as const;
       return { message: { case: "response", value: {} }, payload, schema };
     } catch (error) {
-      if (error instanceof CodedError) {
+      if (error instanceof CommandError) {
         const { code, message } = error;
         return { message: { case: "error", value: { code, message } } };
       }
       logger.error("{command}, asked for by {caller}, failed: {error}", {
         command,
         caller: formatSession(caller),
-        error: error instanceof Error ? error.stack : String(error),
+        error: describe(error),
       });
       const message = `${command} failed`;
       return { message: { case: "error", value: { code: ErrorCode.other, message } } };
     }
   }
 
-  /** Sends an answer; that it can't be sent is no one's to know but the log's. */
+  /** Sends an answer, or that it can't be sent, for example because it is too long. */
   async #send(request: Envelope, fields: EnvelopeInit): Promise<void> {
     const { uid, tags } = request;
     const expiration = BigInt(Math.max(ANSWER_LIFE, lifeLeft(request)));
@@ -171,6 +180,10 @@ export class CommandServer {
         destination: formatSession(destination),
         error: (error as Error).message,
       });
+      const { message, cause } = error as CodedError;
+      if (fields.message?.case !== "response" || cause instanceof NotSentError) return;
+      const value = { code: ErrorCode.other, message: `answer can't be sent: ${message}` };
+      await this.#send(request, { message: { case: "error", value } });
     }
   }
 
@@ -185,6 +198,15 @@ export class CommandServer {
 /** Whether some requests are as many as there may be, or as a part of that. */
 function isFull({ requests, bytes }: Load, part: number): boolean {
   return requests >= MAX_REQUESTS / part || bytes >= MAX_BYTES / part;
+}
+
+/** What was thrown, which can be anything at all. */
+function describe(thrown: unknown): string {
+  try {
+    return String(thrown instanceof Error ? thrown.stack : thrown);
+  } catch {
+    return "something that can't be shown";
+  }
 }
 
 /** Seconds for which somebody may wait for the answer. */
