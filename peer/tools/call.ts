@@ -16,7 +16,7 @@ import { argument, option } from "@optique/core/primitives";
 import { string } from "@optique/core/valueparser";
 import { unexpectedInput } from "../identity_options.ts";
 import { connect, connectEnvironment, connectOptions, destination } from "./connect.ts";
-import { write, writeJson, writeLine } from "./output.ts";
+import { formatJson, write, writeJson, writeLine } from "./output.ts";
 import type { Tool } from "./tool.ts";
 
 /** Longest data read from stdin, in bytes: relays take no longer messages. */
@@ -104,7 +104,7 @@ export const callTool: Tool<InferValue<typeof parser>> = {
       const answer = await client.call(twin, command, value.data, how);
       if (json) writeJson({ answer });
       else if (typeof answer === "string" && Deno.stdout.isTerminal()) writeLine(printable(answer));
-      else writeLine(JSON.stringify(answer, null, Deno.stdout.isTerminal() ? 2 : undefined));
+      else writeLine(formatJson(answer, Deno.stdout.isTerminal() ? 2 : undefined));
       return 0;
     } catch (error) {
       if (error instanceof AbortError) throw stop.reason;

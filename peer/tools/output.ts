@@ -21,7 +21,15 @@ export function writeLine(line = ""): void {
 
 /** Writes a value as a line of JSON. */
 export function writeJson(value: unknown): void {
-  writeLine(JSON.stringify(value));
+  writeLine(formatJson(value));
+}
+
+/** A value as JSON, in which nothing controls a terminal, be it the C1 codes that JSON leaves as they are. */
+export function formatJson(value: unknown, indent?: number): string {
+  return JSON.stringify(value, null, indent).replace(
+    /[\x7f-\x9f]/g,
+    (character) => `\\u00${character.charCodeAt(0).toString(16)}`,
+  );
 }
 
 /** Writes values with their names before them, one below the other. */
