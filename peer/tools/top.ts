@@ -124,8 +124,14 @@ async function look(url: URL, quit: AbortSignal): Promise<Sample> {
   try {
     return await scrape(url, AbortSignal.any([quit, AbortSignal.timeout(SCRAPE_TIME)]));
   } catch (cause) {
-    throw new RmbError(`Cannot watch ${url.host}: ${(cause as Error).message}`, { cause });
+    throw new RmbError(`Cannot watch ${url.host}: ${reasonOf(cause as Error)}`, { cause });
   }
+}
+
+/** Why something failed: what is beneath it, for "fetch failed" tells nothing, without the URL. */
+function reasonOf({ message, cause }: Error): string {
+  if (cause instanceof Error) return reasonOf(cause);
+  return message.replace(/^error sending request for url \(.*?\): /, "");
 }
 
 interface Size {
