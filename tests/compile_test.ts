@@ -22,7 +22,7 @@ Deno.test("binaries have the permissions of their program, its files, and the co
 });
 
 Deno.test("compiling for what there is not is wrong usage", async () => {
-  for (const args of [["--target", "pdp11"], ["--most"]]) {
+  for (const args of [["--target", "pdp11"], ["--target"], ["--most"]]) {
     const { code, stderr } = await new Deno.Command(Deno.execPath(), {
       args: ["run", "-P=test", "tests/compile.ts", ...args],
       cwd: root,
