@@ -21,7 +21,21 @@ export function writeLine(line = ""): void {
 
 /** Writes a value as a line of JSON. */
 export function writeJson(value: unknown): void {
-  writeLine(JSON.stringify(value));
+  writeLine(formatJson(value));
+}
+
+/** A value as JSON that can't control a terminal: JSON.stringify() leaves controls beyond ASCII. */
+export function formatJson(value: unknown, space?: number): string {
+  return JSON.stringify(value, null, space).replace(/[\x7f-\x9f\u2028\u2029]/g, escape);
+}
+
+/** Text of others in its lines, such that it can't control a terminal. */
+export function formatText(text: string): string {
+  return text.replace(/\r(?!\n)|(?![\r\n\t])\p{Cc}|[\u2028\u2029]/gu, escape);
+}
+
+function escape(character: string): string {
+  return `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
 }
 
 /** Writes values with their names before them, one below the other. */

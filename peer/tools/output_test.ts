@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { formatTable, formatTime } from "./output.ts";
+import { formatJson, formatTable, formatText, formatTime } from "./output.ts";
 
 Deno.test("formatTable() puts values one below the other", () => {
   assert.deepEqual(formatTable([["a", "1"], ["long name", "two words"]], 80), [
@@ -37,4 +37,17 @@ Deno.test("formatTime() has three digits that count", () => {
     "123 ms",
     "1235 ms",
   ]);
+});
+
+Deno.test("formatJson() and formatText() let nothing control a terminal, and leave nothing out", () => {
+  const text = `one\r\ntwo\t\x1b[2J\x7f\u009b31m\u2028\rover ${"ü".repeat(5000)}`;
+  for (const space of [undefined, 2]) {
+    const json = formatJson({ text }, space);
+    assert.doesNotMatch(json, /(?!\n)\p{Cc}|\u2028/u);
+    assert.deepEqual(JSON.parse(json), { text });
+  }
+  assert.equal(
+    formatText(text),
+    `one\r\ntwo\t\\u001b[2J\\u007f\\u009b31m\\u2028\\u000dover ${"ü".repeat(5000)}`,
+  );
 });
