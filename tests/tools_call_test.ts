@@ -151,6 +151,12 @@ Deno.test("call and ping end with code 130 when they are interrupted and not don
     await using tool = await startTool(args, ready, { env });
     assert.equal((await tool.stop("SIGINT")).code, 130, args.join(" "));
   }
+  const args = ["serve", "x", "--", "true"];
+  await using serve = await startTool(args, /is not connected/, {
+    env: away,
+    permissions: "serve",
+  });
+  assert.equal((await serve.stop("SIGTERM")).code, 0, "it is meant to be stopped");
 });
 
 Deno.test("call prints text in its lines on a terminal, whole, and lets it control nothing", async () => {
