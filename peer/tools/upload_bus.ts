@@ -89,7 +89,9 @@ export class UploadBus implements AsyncDisposable {
   async *upload(order: UploadOrder, stop: AbortSignal): AsyncGenerator<UploadAnswer | undefined> {
     const list = `rmb-peer.upload.${crypto.randomUUID()}`;
     const request = formatUploadRequest(order, list);
-    await this.#redis.lPush(LOCAL_REQUESTS, request);
+    if (await this.#retried(() => this.#redis.lPush(LOCAL_REQUESTS, request)) === undefined) {
+      throw new RmbError(`Redis at ${this.#url} was lost before it had the request`);
+    }
     const patience = Math.max(SILENCE, order.timeout * 1000 + TAKE_TIME);
     let isTaken = false;
     let heard = performance.now();
