@@ -11,6 +11,8 @@ import type { Usage } from "@optique/core/usage";
 import { run } from "@optique/run";
 import { FormatError } from "./errors.ts";
 
+export { pause } from "./pause.ts";
+
 /** A program's command line. */
 export interface CommandLine {
   /** Name of the program. */

@@ -52,6 +52,12 @@ Deno.test("a bot says why it can't connect", async (t) => {
     ["no relay", { relays: [] }, RmbError, /1 to 4 relays/],
     ["what is no relay's URL", { relays: ["http://x"] }, RmbError, /expected ws:\/\/host/],
     [
+      "one of two that is none",
+      { relays: [relay.url, "http://x"] },
+      RmbError,
+      /expected ws:\/\/host/,
+    ],
+    [
       "a relay that is not there",
       { relays: ["ws://127.0.0.1:9"], timeout: 500 },
       ConnectError,

@@ -38,6 +38,12 @@ function calculator(): Commands {
     .handle("crash", () => {
       throw new Error("the password is 1234");
     })
+    .handle("pass on", () => {
+      throw new RemoteError(7, "what another twin told it");
+    })
+    .handle("wrong code", () => {
+      throw new CommandError(-1, "refused");
+    })
     .handle("who", (data: unknown, { caller, command, schema }) => ({
       ...{ data, caller, command, schema },
     }))
@@ -146,6 +152,8 @@ Deno.test("a bot is told what went wrong", async (t) => {
       (error) => error instanceof RemoteError && error.code === 42 && error.message === "not today",
     );
     await fails("calculator.crash", at, RemoteError, /^calculator\.crash failed$/);
+    await fails("calculator.pass on", at, RemoteError, /^calculator\.pass on failed$/);
+    await fails("calculator.wrong code", at, RemoteError, /failed: its answer can't be sent$/);
     await fails("calculator.divide", at, RemoteError, /^no such command: calculator\.divide$/);
   });
   await t.step("by the relay", async () => {

@@ -15,7 +15,10 @@ const root = new URL("../", import.meta.url);
 const [option, ...values] = Deno.args;
 const targets = option === "--all" ? TARGETS : option === "--target" ? values : [undefined];
 const unknown = targets.filter((target) => target !== undefined && !TARGETS.includes(target));
-if ((option !== undefined && !/^--(all|target)$/.test(option)) || unknown.length > 0) {
+if (
+  (option !== undefined && !/^--(all|target)$/.test(option)) || unknown.length > 0 ||
+  targets.length === 0
+) {
   console.error(
     `Cannot compile for "${unknown.join(" ") || option}": there are\n${TARGETS.join("\n")}`,
   );

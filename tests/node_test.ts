@@ -102,3 +102,19 @@ Deno.test("a bot in Node calls gateways and is called by bots in Deno", async ()
   const options = ["--strict", "--module", "nodenext", "--target", "es2022"];
   await run(bot, "npx", "tsc", "--noEmit", ...options, "types.ts");
 });
+
+Deno.test("the package is not built over anything else", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    await Deno.writeTextFile(`${folder}/precious`, "");
+    const { code, stderr } = await new Deno.Command(Deno.execPath(), {
+      args: ["run", "-P=test", "tests/npm.ts", folder],
+      cwd: root,
+    }).output();
+    assert.equal(code, 2);
+    assert.match(new TextDecoder().decode(stderr), /there is something else in it\n$/);
+    assert.ok((await Deno.stat(`${folder}/precious`)).isFile);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});

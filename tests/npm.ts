@@ -32,6 +32,25 @@ const options: ts.CompilerOptions = {
   strict: true,
 };
 
+/** Removes what was built before; whatever else is in the folder is not this program's to remove. */
+async function removeBuilt(): Promise<void> {
+  const entries = await Array.fromAsync(Deno.readDir(target)).catch((error) => {
+    if (error instanceof Deno.errors.NotFound) return [];
+    throw error;
+  });
+  const manifest = new URL("package.json", target);
+  const built = entries.length === 0 ||
+    await Deno.readTextFile(manifest).then(
+      (text) => JSON.parse(text).name === "@rmb/protocol",
+      () => false,
+    );
+  if (!built) {
+    console.error(`Cannot build into "${folder}": there is something else in it`);
+    Deno.exit(2);
+  }
+  if (entries.length > 0) await Deno.remove(target, { recursive: true });
+}
+
 async function readJson(path: string) {
   return JSON.parse(await Deno.readTextFile(new URL(path, root)));
 }
@@ -69,7 +88,7 @@ async function build(name: string, done: Set<string>, packages: Set<string>): Pr
   }
 }
 
-await Deno.remove(target, { recursive: true }).catch(() => {});
+await removeBuilt();
 const packages = new Set<string>();
 const done = new Set<string>();
 for (const name of Object.values(EXPORTS)) await build(name, done, packages);

@@ -2,7 +2,8 @@ import { CommandError, Commands } from "@rmb/protocol";
 import assert from "node:assert/strict";
 import { BotNetwork } from "./fixtures/bot_network.ts";
 import { ALICE, BOB } from "./fixtures/network.ts";
-import { environmentOf, runTool, startTool } from "./fixtures/tools.ts";
+import { Terminal } from "./fixtures/terminal.ts";
+import { environmentOf, runTool, startTool, toolArguments } from "./fixtures/tools.ts";
 
 /** A network in which BOB answers, and the environment in which a tool is ALICE. */
 async function start(): Promise<{ network: BotNetwork; env: Record<string, string> }> {
@@ -10,6 +11,7 @@ async function start(): Promise<{ network: BotNetwork; env: Record<string, strin
   const commands = new Commands();
   commands.prefix("test")
     .handle("echo", (data) => data)
+    .handle("text", () => `one\n\x1b[2J${"x".repeat(2000)}`)
     .handle("who", (_, { caller }) => caller.twin)
     .handle("fail", () => {
       throw new CommandError(77, "no such\nthing");
@@ -134,4 +136,34 @@ Deno.test("ping tells of all round trips also when it is interrupted", async () 
   const summary = ping.lines.find((line) => line.includes(" sent, "));
   const [, sent, answered] = /^(\d+) sent, (\d+) answered/.exec(summary!)!.map(Number);
   assert.ok(answered! >= 5 && sent! - answered! <= 1, summary!);
+});
+
+Deno.test("call and ping end with code 130 when they are interrupted and not done", async () => {
+  const { network, env } = await start();
+  await using _ = network;
+  const away = { ...env, RMB_PEER_RELAY: "ws://127.0.0.1:9" };
+  const cases = [
+    [["call", "-d", "9:bot", "test.never"], env, /is connected/],
+    [["call", "9", "test.never"], away, /is not connected/],
+    [["ping", "9"], away, /is not connected/],
+  ] as const;
+  for (const [args, env, ready] of cases) {
+    await using tool = await startTool(args, ready, { env });
+    assert.equal((await tool.stop("SIGINT")).code, 130, args.join(" "));
+  }
+  const args = ["serve", "x", "--", "true"];
+  await using serve = await startTool(args, /is not connected/, {
+    env: away,
+    permissions: "serve",
+  });
+  assert.equal((await serve.stop("SIGTERM")).code, 0, "it is meant to be stopped");
+});
+
+Deno.test("call prints text in its lines on a terminal, whole, and lets it control nothing", async () => {
+  const { network, env } = await start();
+  await using _ = network;
+  const command = [Deno.execPath(), ...toolArguments(["call", "9:bot", "test.text"], "peer")];
+  await using terminal = new Terminal(command, env);
+  assert.equal(await terminal.ended(), 0);
+  assert.equal(terminal.output, `one\r\n\\u001b[2J${"x".repeat(2000)}\r\n`);
 });

@@ -7,7 +7,7 @@ import {
   RmbError,
   UnknownTwinError,
 } from "@rmb/protocol";
-import { parsed, printable, shown, writeError } from "@rmb/protocol/program";
+import { parsed, printable, shown, untilAborted, writeError } from "@rmb/protocol/program";
 import { object } from "@optique/core/constructs";
 import { message } from "@optique/core/message";
 import { optional, withDefault } from "@optique/core/modifiers";
@@ -16,8 +16,8 @@ import { argument, option } from "@optique/core/primitives";
 import { string } from "@optique/core/valueparser";
 import { unexpectedInput } from "../identity_options.ts";
 import { connect, connectEnvironment, connectOptions, destination } from "./connect.ts";
-import { formatJson, write, writeJson, writeLine } from "./output.ts";
-import type { Tool } from "./tool.ts";
+import { formatJson, formatText, write, writeJson, writeLine } from "./output.ts";
+import { INTERRUPTED, type Tool } from "./tool.ts";
 
 /** Longest data read from stdin, in bytes: relays take no longer messages. */
 const MAX_DATA = 64 * 1024 * 1024;
@@ -83,12 +83,16 @@ export const callTool: Tool<InferValue<typeof parser>> = {
   footer: [
     "Example: rmb-peer call 9 calculator.add '[19, 23]'",
     "Exit codes: 0 answered, 2 wrong usage, 3 the twin answered with an error, 4 no answer in time, " +
-    "5 not connected (with --fail-fast), 6 no such twin, 1 any other failure.",
+    `5 not connected (with --fail-fast), 6 no such twin, ${INTERRUPTED} interrupted, ` +
+    "1 any other failure.",
   ],
   async run(options, stop) {
     const { destination: { twin, connection: session }, command, bytes, json } = options;
     const { timeout, failFast } = options;
-    const data = await readData(options.data);
+    const interrupted = untilAborted(stop).then((): never => {
+      throw stop.reason;
+    });
+    const data = await Promise.race([readData(options.data), interrupted]);
     const value = bytes ? { data: null } : parseData(data);
     if (value === undefined) return 2;
     try {
@@ -103,8 +107,8 @@ export const callTool: Tool<InferValue<typeof parser>> = {
       }
       const answer = await client.call(twin, command, value.data, how);
       if (json) writeJson({ answer });
-      else if (typeof answer === "string" && Deno.stdout.isTerminal()) writeLine(printable(answer));
-      else writeLine(formatJson(answer, Deno.stdout.isTerminal() ? 2 : undefined));
+      else if (!Deno.stdout.isTerminal()) writeJson(answer);
+      else writeLine(typeof answer === "string" ? formatText(answer) : formatJson(answer, 2));
       return 0;
     } catch (error) {
       if (error instanceof AbortError) throw stop.reason;

@@ -25,7 +25,7 @@ export class Sample {
       const match = /^([a-zA-Z_:][\w:]*)(?:\{(.*)\})? (\S+)(?: \d+)?$/.exec(line);
       if (match === null) continue;
       const [, name, labels = "", value] = match;
-      const pairs = [...labels.matchAll(/([a-zA-Z_]\w*)="((?:[^"\\]|\\.)*)"/g)];
+      const pairs = [...labels.matchAll(/\b([a-zA-Z_]\w*)="((?:[^"\\]|\\.)*)"/g)];
       const all = this.#lines.get(name!) ?? [];
       all.push({
         labels: Object.fromEntries(pairs.map(([, key, text]) => [key, unescape(text!)])),

@@ -24,12 +24,18 @@ export function writeJson(value: unknown): void {
   writeLine(formatJson(value));
 }
 
-/** A value as JSON, in which nothing controls a terminal, be it the C1 codes that JSON leaves as they are. */
-export function formatJson(value: unknown, indent?: number): string {
-  return JSON.stringify(value, null, indent).replace(
-    /[\x7f-\x9f]/g,
-    (character) => `\\u00${character.charCodeAt(0).toString(16)}`,
-  );
+/** A value as JSON that can't control a terminal: JSON.stringify() leaves controls beyond ASCII. */
+export function formatJson(value: unknown, space?: number): string {
+  return JSON.stringify(value, null, space).replace(/[\x7f-\x9f\u2028\u2029]/g, escape);
+}
+
+/** Text of others in its lines, such that it can't control a terminal. */
+export function formatText(text: string): string {
+  return text.replace(/\r(?!\n)|(?![\r\n\t])\p{Cc}|[\u2028\u2029]/gu, escape);
+}
+
+function escape(character: string): string {
+  return `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
 }
 
 /** Writes values with their names before them, one below the other. */

@@ -1,5 +1,5 @@
 import { AbortError, type Client, formatSession, RemoteError, RmbError } from "@rmb/protocol";
-import { parsed, printable, shown, writeError } from "@rmb/protocol/program";
+import { parsed, pause, printable, shown, writeError } from "@rmb/protocol/program";
 import { object } from "@optique/core/constructs";
 import { message } from "@optique/core/message";
 import { optional, withDefault } from "@optique/core/modifiers";
@@ -11,7 +11,7 @@ import { parseSeconds } from "./call.ts";
 import { connect, connectEnvironment, connectOptions, destination } from "./connect.ts";
 import { formatTime, writeJson, writeLine } from "./output.ts";
 import { quantile } from "./quantile.ts";
-import type { Tool } from "./tool.ts";
+import { INTERRUPTED, type Tool } from "./tool.ts";
 
 /** What every gateway answers. */
 const COMMAND = "rmb.version";
@@ -69,7 +69,8 @@ export const pingTool: Tool<Options> = {
   ],
   footer: [
     "Example: rmb-peer ping -c 5 9",
-    "Exit codes: 0 something was answered, 2 wrong usage, 4 nothing was, 1 any other failure.",
+    "Exit codes: 0 something was answered, 2 wrong usage, 4 nothing was, " +
+    `${INTERRUPTED} interrupted before it began, 1 any other failure.`,
   ],
   async run(options, stop) {
     await using connected = await connect(options, stop);
@@ -100,15 +101,10 @@ class Pings {
   async run(stop: AbortSignal): Promise<void> {
     const { count = Infinity, interval, json } = this.#options;
     if (!json) writeLine(`ping ${this.#to} by ${this.#options.command}`);
-    const { promise: stopped, resolve } = Promise.withResolvers<void>();
-    stop.addEventListener("abort", () => resolve());
     while (this.#sent < count && !stop.aborted) {
       if (this.#waiting.size < MAX_WAITING) this.#send(stop);
       if (this.#sent === count) break;
-      let timer;
-      const due = new Promise<void>((resolve) => timer = setTimeout(resolve, interval * 1000));
-      await Promise.race([due, stopped]);
-      clearTimeout(timer);
+      await pause(interval * 1000, stop);
     }
     await Promise.all(this.#waiting);
   }

@@ -118,7 +118,11 @@ export const serveTool: Tool<Options> = {
       command,
       (payload, request) => jobs.run(payload, request),
     );
-    await using connected = await connect(options, stop, { session, commands });
+    await using connected = await connect(options, stop, { session, commands }).catch((error) => {
+      if (stop.aborted && error === stop.reason) return undefined;
+      throw error;
+    });
+    if (connected === undefined) return 0;
     writeError(`answering ${command} at ${formatSession(connected.client.session)}\n`);
     await untilAborted(stop);
     return 0;

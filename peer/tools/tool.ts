@@ -11,6 +11,9 @@ import type { Usage, UsageTerm } from "@optique/core/usage";
 import manifest from "../deno.json" with { type: "json" };
 import { PREFIX } from "../options.ts";
 
+/** Exit code of what is interrupted and not done, as shells have it. */
+export const INTERRUPTED = 130;
+
 /** A tool of `rmb-peer`. */
 export interface Tool<T> {
   /** The argument that it is called by. */
@@ -25,7 +28,7 @@ export interface Tool<T> {
   readonly environment: readonly EnvironmentOption[];
   /** What its exit codes mean, beside 2 for wrong usage; and examples. */
   readonly footer: readonly string[];
-  /** Runs it, until it is done or told to stop; gives its exit code. */
+  /** Runs it, until it is done or told to stop; gives its exit code. To throw the signal's reason is 130. */
   run(options: T, stop: AbortSignal): Promise<number>;
 }
 
@@ -60,7 +63,11 @@ export function ready<T extends CommonOptions>(tool: Tool<T>): ReadyTool {
       return runProgram(
         `rmb-peer ${name}`,
         options.verbosity - 1,
-        (stop) => tool.run(options, stop),
+        (stop) =>
+          tool.run(options, stop).catch((error) => {
+            if (stop.aborted && error === stop.reason) return INTERRUPTED;
+            throw error;
+          }),
       );
     },
   };

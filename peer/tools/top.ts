@@ -1,5 +1,5 @@
 import { FormatError, RmbError } from "@rmb/protocol";
-import { parsed, printable, shown } from "@rmb/protocol/program";
+import { parsed, pause, printable, shown } from "@rmb/protocol/program";
 import { object } from "@optique/core/constructs";
 import { message } from "@optique/core/message";
 import { withDefault } from "@optique/core/modifiers";
@@ -9,7 +9,6 @@ import { verbosity } from "../identity_options.ts";
 import { parseSeconds } from "./call.ts";
 import { type Sample, scrape, Span } from "./metrics_text.ts";
 import { write, writeJson, writeLine } from "./output.ts";
-import { pause } from "./pause.ts";
 import type { Tool } from "./tool.ts";
 import { jsonOfView, renderView, type View, viewOf } from "./top_view.ts";
 

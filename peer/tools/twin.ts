@@ -33,7 +33,7 @@ import {
   verbosity,
 } from "../identity_options.ts";
 import { writeJson, writeLine, writeTable } from "./output.ts";
-import type { Tool } from "./tool.ts";
+import { INTERRUPTED, type Tool } from "./tool.ts";
 
 const parser = object({
   who: optional(argument(parsed("TWIN", 1 as number | Uint8Array, parseWho), {
@@ -83,7 +83,8 @@ export const twinTool: Tool<Options> = {
   footer: [
     "Example: rmb-peer twin 9",
     "Example: rmb-peer twin --update --relay wss://relay.example.org",
-    "Exit codes: 0 done, 2 wrong usage, 6 no such twin, 1 any other failure.",
+    `Exit codes: 0 done, 2 wrong usage, 6 no such twin, ${INTERRUPTED} interrupted, ` +
+    "1 any other failure.",
   ],
   async run(options, stop) {
     const { who, update, json } = options;

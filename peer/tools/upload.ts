@@ -13,7 +13,7 @@ import { parseSeconds } from "./call.ts";
 import { parseDestination } from "./connect.ts";
 import { writeJson, writeLine } from "./output.ts";
 import { formatBytes, Pace, ProgressBar, progressText, timeLeft } from "./progress_bar.ts";
-import type { Tool } from "./tool.ts";
+import { INTERRUPTED, type Tool } from "./tool.ts";
 import { NoGatewayError, type UploadAnswer, UploadBus, UploadError } from "./upload_bus.ts";
 
 /** Exit codes by what went wrong; 1 for all else. */
@@ -21,8 +21,6 @@ const CODES = [
   [UploadError, 3],
   [NoGatewayError, 4],
 ] as const;
-/** Exit code of who is interrupted, as shells have it. */
-const INTERRUPTED = 130;
 
 /** Least time between two lines about progress, in milliseconds, where there is no terminal. */
 const LINE_INTERVAL = 5000;

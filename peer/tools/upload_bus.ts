@@ -1,14 +1,17 @@
 import { RmbError, type Session, unixNow } from "@rmb/protocol";
+import { pause } from "@rmb/protocol/program";
 import { redactUrl } from "@rmb/protocol/redis-url";
 import { createClient, ErrorReply } from "@redis/client";
 import { LOCAL_REQUESTS } from "../local.ts";
-import { pause } from "./pause.ts";
 
 /** Time between two looks at the answers, in milliseconds. */
 const LOOK_INTERVAL = 250;
 /** How long a gateway has to take the request, in milliseconds. */
 const TAKE_TIME = 10_000;
-/** Longest time without a word of the gateway, in milliseconds: it gives up earlier by itself. */
+/**
+ * Longest time without a word of the gateway, in milliseconds, or longer while the other side has yet to
+ * agree: it gives up earlier by itself.
+ */
 const SILENCE = 900_000;
 /** Seconds that answers are kept which nobody reads any more: an upload takes no longer than a day. */
 const KEEP_TIME = 25 * 3600;
@@ -86,7 +89,10 @@ export class UploadBus implements AsyncDisposable {
   async *upload(order: UploadOrder, stop: AbortSignal): AsyncGenerator<UploadAnswer | undefined> {
     const list = `rmb-peer.upload.${crypto.randomUUID()}`;
     const request = formatUploadRequest(order, list);
-    await this.#redis.lPush(LOCAL_REQUESTS, request);
+    if (await this.#retried(() => this.#redis.lPush(LOCAL_REQUESTS, request)) === undefined) {
+      throw new RmbError(`Redis at ${this.#url} was lost before it had the request`);
+    }
+    const patience = Math.max(SILENCE, order.timeout * 1000 + TAKE_TIME);
     let isTaken = false;
     let heard = performance.now();
     while (!stop.aborted) {
@@ -106,8 +112,8 @@ export class UploadBus implements AsyncDisposable {
           throw new NoGatewayError(`No gateway takes requests from the Redis at ${this.#url}`);
         }
         isTaken = removed === 0;
-      } else if (silence >= SILENCE) {
-        throw new RmbError(`The gateway said nothing for ${SILENCE / 60_000} minutes`);
+      } else if (silence >= patience) {
+        throw new RmbError(`The gateway said nothing for ${Math.round(silence / 60_000)} minutes`);
       } else yield undefined;
       await pause(LOOK_INTERVAL, stop);
     }

@@ -2,7 +2,7 @@ import { type CodedError, ErrorCode, RemoteError } from "../endpoint/codes.ts";
 import { isOfRelay } from "../endpoint/identity.ts";
 import type { Relays } from "../endpoint/relays.ts";
 import type { Sender } from "../endpoint/sender.ts";
-import { unixNow } from "../envelope.ts";
+import { type EnvelopeInit, unixNow } from "../envelope.ts";
 import { NotSentError, RegistryError, RmbError } from "../errors.ts";
 import type { Envelope } from "../gen/types_pb.ts";
 import { formatSession, MAX_TWIN_ID, type Session } from "../session.ts";
@@ -99,6 +99,15 @@ export class Calls {
     const what = `${request.command} of twin ${formatSession(destination)}`;
     const { promise, resolve, reject } = withResolvers<CallAnswer>();
     const uid = newUid();
+    const fields = {
+      uid,
+      timestamp: BigInt(unixNow()),
+      expiration: BigInt(lifeFor(timeout)),
+      message: { case: "request", value: { command: request.command } },
+      payload: { case: "plain", value: request.payload },
+      schema: request.schema,
+      ...failFast && { tags: FAIL_FAST },
+    } as const;
     const call: Call = {
       ...{ destination, what, resolve, reject },
       isConfirmed: false,
@@ -110,7 +119,7 @@ export class Calls {
     this.#waiting.set(uid, call);
     const timer = setTimeout(() => reject(this.#timedOut(call, timeout)), timeout);
     if (signal?.aborted) abort();
-    else void this.#send(uid, call, request, lifeFor(timeout), failFast);
+    else this.#sender.whenRoom(() => void this.#send(call, fields));
     try {
       return await promise;
     } finally {
@@ -154,26 +163,10 @@ export class Calls {
     for (const { what, reject } of this.#waiting.values()) reject(closed(what));
   }
 
-  async #send(
-    uid: string,
-    call: Call,
-    { command, payload, schema }: CallRequest,
-    expiration: number,
-    failFast: boolean,
-  ): Promise<void> {
-    const timestamp = BigInt(unixNow());
-    if (this.#sender.isFull) await this.#sender.room();
-    if (!this.has(uid)) return;
+  async #send(call: Call, fields: EnvelopeInit & { readonly uid: string }): Promise<void> {
+    if (!this.has(fields.uid)) return;
     try {
-      await this.#sender.send({
-        uid,
-        timestamp,
-        expiration: BigInt(expiration),
-        message: { case: "request", value: { command } },
-        payload: { case: "plain", value: payload },
-        schema,
-        ...failFast && { tags: FAIL_FAST },
-      }, call.destination);
+      await this.#sender.send(fields, call.destination);
       call.isConfirmed = true;
     } catch (error) {
       // That no relay took it in time is told by the timer, with all that is known then.

@@ -120,7 +120,7 @@ export class CommandServer {
     });
     // To wait would be to keep what others send.
     if (this.#sender.isFull) return;
-    void this.#send(envelope, { message: { case: "error", value: { code, message } } });
+    void this.#send(envelope, errorOf({ code, message }));
   }
 
   async #answer(envelope: Envelope, expiry: AbortController): Promise<void> {
@@ -128,15 +128,20 @@ export class CommandServer {
     const timer = setTimeout(() => expiry.abort(), lifeLeft(envelope) * 1000);
     // A handler that hangs shall not keep the process from ending.
     expiry.signal.addEventListener("abort", () => clearTimeout(timer));
+    const command = message.case === "request" ? message.value.command : "";
     const answer = await this.#run({
       caller: sourceOf(envelope),
-      command: message.case === "request" ? message.value.command : "",
+      command,
       ...{ uid, tags, schema },
       payload: payload.value ?? new Uint8Array(),
       signal: expiry.signal,
     });
     clearTimeout(timer);
-    await this.#send(envelope, answer);
+    const failure = await this.#send(envelope, answer);
+    // Too long, or with a code that is none.
+    if (failure === undefined || failure.cause instanceof NotSentError) return;
+    const why = "failed: its answer can't be sent";
+    await this.#send(envelope, errorOf({ code: ErrorCode.other, message: `${command} ${why}` }));
   }
 
   /** Has a request answered, and makes an answer of whatever becomes of it. */
@@ -150,22 +155,19 @@ export class CommandServer {
       const payload = { case: "plain", value } as const;
       return { message: { case: "response", value: {} }, payload, schema };
     } catch (error) {
-      if (error instanceof CommandError) {
-        const { code, message } = error;
-        return { message: { case: "error", value: { code, message } } };
-      }
+      // A RemoteError is not for the caller: it was told to the handler.
+      if (error instanceof CommandError) return errorOf(error);
       logger.error("{command}, asked for by {caller}, failed: {error}", {
         command,
         caller: formatSession(caller),
         error: describe(error),
       });
-      const message = `${command} failed`;
-      return { message: { case: "error", value: { code: ErrorCode.other, message } } };
+      return errorOf(new CommandError(ErrorCode.other, `${command} failed`));
     }
   }
 
-  /** Sends an answer, or that it can't be sent, for example because it is too long. */
-  async #send(request: Envelope, fields: EnvelopeInit): Promise<void> {
+  /** Sends an answer; gives, and logs, why it can't. */
+  async #send(request: Envelope, fields: EnvelopeInit): Promise<Error | undefined> {
     const { uid, tags } = request;
     const expiration = BigInt(Math.max(ANSWER_LIFE, lifeLeft(request)));
     const destination = sourceOf(request);
@@ -174,16 +176,14 @@ export class CommandServer {
         { schema: JSON_SCHEMA, ...fields, uid, tags, expiration },
         destination,
       );
+      return undefined;
     } catch (error) {
       logger.warn("no answer to {uid} of {destination}: {error}", {
         uid,
         destination: formatSession(destination),
         error: (error as Error).message,
       });
-      const { message, cause } = error as CodedError;
-      if (fields.message?.case !== "response" || cause instanceof NotSentError) return;
-      const value = { code: ErrorCode.other, message: `answer can't be sent: ${message}` };
-      await this.#send(request, { message: { case: "error", value } });
+      return error as Error;
     }
   }
 
@@ -193,6 +193,11 @@ export class CommandServer {
       load.bytes += bytes;
     }
   }
+}
+
+/** The answer that tells of an error. */
+function errorOf({ code, message }: Pick<CodedError, "code" | "message">): EnvelopeInit {
+  return { message: { case: "error", value: { code, message } } };
 }
 
 /** Whether some requests are as many as there may be, or as a part of that. */

@@ -3,9 +3,6 @@ import { nameErrors } from "../errors.ts";
 import type { Session } from "../session.ts";
 import { parseJson } from "./json.ts";
 
-/** Highest code of an error. */
-const MAX_CODE = 2 ** 32 - 1;
-
 /**
  * A command is refused: the caller gets the code and the message.
  *
@@ -19,22 +16,7 @@ const MAX_CODE = 2 ** 32 - 1;
  * });
  * ```
  */
-export class CommandError extends CodedError {
-  /**
-   * Makes one.
-   *
-   * @param code Tells callers what happened.
-   * @param message Tells people.
-   * @param options Its cause, which callers are not told.
-   * @throws {TypeError} if the code is no integer from 0 to 2^32-1: none other can be sent.
-   */
-  constructor(code: number, message: string, options?: ErrorOptions) {
-    if (!Number.isInteger(code) || code < 0 || code > MAX_CODE) {
-      throw new TypeError(`Cannot refuse a command with code "${code}": expected 0 to ${MAX_CODE}`);
-    }
-    super(code, message, options);
-  }
-}
+export class CommandError extends CodedError {}
 
 nameErrors({ CommandError });
 

@@ -1,5 +1,6 @@
 import { getLogger } from "@logtape/logtape";
 import { RelayConnection, type RelayState, type RelayTimes } from "../connection.ts";
+import { parseRelayUrl } from "../domain.ts";
 import { NotSentError, RmbError } from "../errors.ts";
 import type { Keypair } from "../keys.ts";
 import { OutgoingMessage } from "../outgoing.ts";
@@ -249,8 +250,10 @@ export class Relays implements AsyncDisposable {
  * Checks the URLs of a twin's relays.
  *
  * @throws {RmbError} if they are not those of 1 to 4 relays, each once.
+ * @throws {FormatError} if one is not a relay's.
  */
 export function checkRelays(urls: readonly string[]): void {
+  urls.forEach(parseRelayUrl); // All, before one of them is connected.
   const count = new Set(urls).size;
   if (count !== urls.length) throw new RmbError("A relay is named twice");
   if (count < 1 || count > MAX_RELAYS) {

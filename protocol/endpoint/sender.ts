@@ -68,6 +68,15 @@ export class Sender {
   }
 
   /**
+   * Does something at once or, if so much waits, when there is room; one after the other, so that what
+   * one of them sends counts before the next. When it is to stop, all are done.
+   */
+  whenRoom(work: () => void): void {
+    if (this.isFull) this.#onRoom.push(work);
+    else work();
+  }
+
+  /**
    * Sends an envelope, after those to the same destination that it was given before.
    *
    * @param fields Its fields, without source and destination.
@@ -103,6 +112,6 @@ export class Sender {
   }
 
   #wake(): void {
-    for (const wake of this.#onRoom.splice(0)) wake();
+    while (this.#onRoom.length > 0 && (!this.isFull || this.#stop.aborted)) this.#onRoom.shift()!();
   }
 }
