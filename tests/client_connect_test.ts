@@ -7,6 +7,7 @@ import {
   EncryptionKeypair,
   formatHex,
   NoTwinError,
+  RegistryError,
   RmbError,
   SecretError,
 } from "@rmb/protocol";
@@ -74,6 +75,17 @@ Deno.test("a bot says why it can't connect", async (t) => {
       });
     });
   }
+  await t.step("a registry that says nothing, or fails", async () => {
+    const saying = (twinIdByAccount: () => Promise<number>) => ({
+      registry: Object.assign(Object.create(registry), { twinIdByAccount }),
+      timeout: 300,
+    });
+    await assert.rejects(
+      connect(saying(() => new Promise(() => {}))),
+      (error) => error instanceof ConnectError && /no answer who the twin is/.test(error.message),
+    );
+    await assert.rejects(connect(saying(() => Promise.reject(undefined))), RegistryError);
+  });
   await t.step("a signal aborted meanwhile", async () => {
     const stop = new AbortController();
     const connecting = connect({ relays: ["ws://127.0.0.1:9"], signal: stop.signal });

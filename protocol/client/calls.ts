@@ -6,6 +6,8 @@ import { type EnvelopeInit, unixNow } from "../envelope.ts";
 import { NotSentError, RegistryError, RmbError } from "../errors.ts";
 import type { Envelope } from "../gen/types_pb.ts";
 import { formatSession, MAX_TWIN_ID, type Session } from "../session.ts";
+import { newUid } from "../uid.ts";
+import { withResolvers } from "../with_resolvers.ts";
 import {
   AbortError,
   CallTimeoutError,
@@ -14,13 +16,14 @@ import {
   RelayError,
   UnknownTwinError,
 } from "./errors.ts";
-import { newUid } from "../uid.ts";
-import { withResolvers } from "../with_resolvers.ts";
+import { Slots } from "./slots.ts";
 
 /** How long a call waits for its answer by default, in milliseconds. */
 const TIMEOUT = 60_000;
 /** Longest that a call can wait, in milliseconds: no message lives longer. */
 const MAX_TIMEOUT = 3_600_000;
+/** Most calls to one destination at once; a bot takes 2500 of one twin, see command_server.ts. */
+const MAX_AT_ONCE = 2000;
 /** Longest text of others that is repeated in an error, in characters. */
 const MAX_TEXT = 500;
 /** Has relays refuse a request to who is not connected, instead of keeping it (docs/protocol.md, Routing). */
@@ -62,6 +65,8 @@ interface Call {
   readonly what: string;
   readonly resolve: (answer: CallAnswer) => void;
   readonly reject: (error: Error) => void;
+  /** Whether it was its turn. */
+  isBegun: boolean;
   /** Whether a relay has the request. */
   isConfirmed: boolean;
   /** Why an answer that came was not taken. */
@@ -73,6 +78,7 @@ export class Calls {
   readonly #sender: Sender;
   readonly #relays: Pick<Relays, "explain">;
   readonly #waiting = new Map<string, Call>();
+  readonly #slots = new Slots(MAX_AT_ONCE);
   #closed = false;
 
   /** Makes them; there are none yet. */
@@ -110,6 +116,7 @@ export class Calls {
     } as const;
     const call: Call = {
       ...{ destination, what, resolve, reject },
+      isBegun: false,
       isConfirmed: false,
       refusal: undefined,
     };
@@ -119,10 +126,14 @@ export class Calls {
     this.#waiting.set(uid, call);
     const timer = setTimeout(() => reject(this.#timedOut(call, timeout)), timeout);
     if (signal?.aborted) abort();
-    else this.#sender.whenRoom(() => void this.#send(call, fields));
+    const end = this.#slots.take(formatSession(destination), () => {
+      call.isBegun = true;
+      this.#sender.whenRoom(() => void this.#send(call, fields));
+    });
     try {
       return await promise;
     } finally {
+      end();
       clearTimeout(timer);
       signal?.removeEventListener("abort", abort);
       this.#waiting.delete(uid);
@@ -166,7 +177,7 @@ export class Calls {
   async #send(call: Call, fields: EnvelopeInit & { readonly uid: string }): Promise<void> {
     if (!this.has(fields.uid)) return;
     try {
-      await this.#sender.send(fields, call.destination);
+      await this.#sender.send(fields, call.destination, () => this.has(fields.uid));
       call.isConfirmed = true;
     } catch (error) {
       // That no relay took it in time is told by the timer, with all that is known then.
@@ -175,11 +186,14 @@ export class Calls {
     }
   }
 
-  #timedOut({ what, isConfirmed, refusal }: Call, timeout: number): CallTimeoutError {
-    const why = refusal !== undefined
+  #timedOut(call: Call, timeout: number): CallTimeoutError {
+    const { what, isBegun, isConfirmed, refusal } = call;
+    const why = !isBegun
+      ? `${MAX_AT_ONCE} calls before it wait for their answers`
+      : refusal !== undefined
       ? `an answer came and was refused: ${refusal}`
       : isConfirmed
-      ? "a relay has the request"
+      ? "a relay has the request, the destination may not be connected"
       : this.#relays.explain();
     return new CallTimeoutError(`No answer to ${what} within ${timeout / 1000} s: ${why}`);
   }

@@ -6,7 +6,7 @@ import { checkRelays, Relays, type RelayStatus } from "../endpoint/relays.ts";
 import { Sender } from "../endpoint/sender.ts";
 import { directSignatures } from "../endpoint/signatures.ts";
 import { decodeEnvelope } from "../envelope.ts";
-import { FormatError, NoTwinError, SecretError } from "../errors.ts";
+import { FormatError, NoTwinError, RegistryError, RmbError, SecretError } from "../errors.ts";
 import type { Envelope } from "../gen/types_pb.ts";
 import { Keypair, type KeyType } from "../keys.ts";
 import type { Session } from "../session.ts";
@@ -53,7 +53,7 @@ export interface ClientOptions {
    * in Deno and Node: `openWsSocket` of `@rmb/protocol/ws-socket`.
    */
   readonly openSocket?: OpenSocket;
-  /** Milliseconds within which a relay must be connected. Default 10 s. */
+  /** Milliseconds that the registry may take, and then the relays. Default 10 s. */
   readonly timeout?: number;
   /** Gives connecting up when it is aborted. */
   readonly signal?: AbortSignal;
@@ -153,7 +153,7 @@ export class Client implements AsyncDisposable {
    * @throws {SecretError} if the secret can't be used.
    * @throws {NoTwinError} if its account has no twin.
    * @throws {RegistryError} if the registry can't be asked.
-   * @throws {ConnectError} if no relay is connected in time; says why.
+   * @throws {ConnectError} if the registry does not answer, or no relay is connected, in time; says why.
    * @throws {AbortError} if the signal is aborted.
    * @throws {RmbError} if something else about the options can't work.
    */
@@ -163,7 +163,13 @@ export class Client implements AsyncDisposable {
     if (secret.trim() === "") throw new SecretError("Cannot use the secret: it is empty");
     const keypair = Keypair.fromSecret(secret, keyType);
     checkRelays(relays);
-    const twin = await registry.twinIdByAccount(keypair.publicKey);
+    const { timeout = CONNECT_TIME, signal } = options;
+    const twin = await within(
+      lookUp(registry, keypair),
+      signal,
+      timeout,
+      () => "no answer who the twin is",
+    );
     if (twin === undefined) {
       throw new NoTwinError(`No twin has the ${keypair.type} account ${keypair.address}`);
     }
@@ -263,26 +269,13 @@ export class Client implements AsyncDisposable {
 
   /** Waits until a relay is connected and what is missing was published. */
   async #connected({ timeout = CONNECT_TIME, signal }: ClientOptions): Promise<void> {
-    const { promise: failed, reject } = withResolvers<never>();
     const { promise: connected, resolve } = withResolvers<void>();
-    const look = () => this.relays.some(({ connected }) => connected) && resolve();
-    const abort = () =>
-      reject(new AbortError("Connecting was given up", { cause: signal?.reason }));
-    const late = setTimeout(
-      () => reject(new ConnectError(`Cannot connect: ${this.#relays.explain()}`)),
-      timeout,
-    );
-    this.#onChange = look;
-    look();
-    signal?.addEventListener("abort", abort);
-    if (signal?.aborted) abort();
+    this.#onChange = () => this.relays.some(({ connected }) => connected) && resolve();
+    this.#onChange();
     try {
-      await Promise.race([connected, failed]);
-      clearTimeout(late);
-      await Promise.race([this.#attempted, failed]);
+      await within(connected, signal, timeout, () => this.#relays.explain());
+      await within(this.#attempted, signal);
     } finally {
-      clearTimeout(late);
-      signal?.removeEventListener("abort", abort);
       this.#onChange = () => {};
     }
   }
@@ -302,5 +295,40 @@ export class Client implements AsyncDisposable {
       () => this.#calls.take(envelope),
       (error: Error) => this.#calls.refuse(uid, error.message),
     );
+  }
+}
+
+async function lookUp(registry: TwinRegistry, { publicKey }: Keypair): Promise<number | undefined> {
+  try {
+    return await registry.twinIdByAccount(publicKey);
+  } catch (cause) {
+    if (cause instanceof RmbError) throw cause;
+    throw new RegistryError("Cannot look the account up", { cause });
+  }
+}
+
+/**
+ * Waits for a part of connecting.
+ *
+ * @throws {AbortError} if the signal is aborted before.
+ * @throws {ConnectError} if it takes longer, in milliseconds; explains why.
+ */
+async function within<T>(
+  work: Promise<T>,
+  signal: AbortSignal | undefined,
+  timeout?: number,
+  explain: () => string = () => "",
+): Promise<T> {
+  const { promise: failed, reject } = withResolvers<never>();
+  const abort = () => reject(new AbortError("Connecting was given up", { cause: signal?.reason }));
+  const late = () => reject(new ConnectError(`Cannot connect: ${explain()}`));
+  const timer = timeout === undefined ? undefined : setTimeout(late, timeout);
+  signal?.addEventListener("abort", abort);
+  if (signal?.aborted) abort();
+  try {
+    return await Promise.race([work, failed]);
+  } finally {
+    clearTimeout(timer);
+    signal?.removeEventListener("abort", abort);
   }
 }

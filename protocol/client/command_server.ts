@@ -74,16 +74,24 @@ export class CommandServer {
     const opened = open(); // Several at once.
     opened.catch(() => {});
     const expiry = new AbortController();
+    let isCounted = true;
+    const release = () => {
+      if (!isCounted) return;
+      isCounted = false;
+      this.#count(own, -1, -size);
+      if (own.requests === 0) this.#loads.delete(source.twin);
+    };
     const begun = this.#lanes.run(formatSession(source), async () => {
       await opened;
-      return [this.#isKnown(envelope) ? undefined : this.#answer(envelope, expiry)] as const;
+      return [
+        this.#isKnown(envelope) ? undefined : this.#answer(envelope, expiry, release),
+      ] as const;
     });
     const done: Promise<void> = begun.then(
       ([answered]) => answered,
       (error) => this.#refuse(envelope, error),
     ).finally(() => {
-      this.#count(own, -1, -size);
-      if (own.requests === 0) this.#loads.delete(source.twin);
+      release();
       this.#underWay.delete(done);
     });
     this.#underWay.set(done, expiry);
@@ -123,7 +131,12 @@ export class CommandServer {
     void this.#send(envelope, errorOf({ code, message }));
   }
 
-  async #answer(envelope: Envelope, expiry: AbortController): Promise<void> {
+  /** @param release Called when its answer is on its way, which is bounded by itself. */
+  async #answer(
+    envelope: Envelope,
+    expiry: AbortController,
+    release: () => void,
+  ): Promise<void> {
     const { message, uid, tags, schema, payload } = envelope;
     const timer = setTimeout(() => expiry.abort(), lifeLeft(envelope) * 1000);
     // A handler that hangs shall not keep the process from ending.
@@ -137,7 +150,12 @@ export class CommandServer {
       signal: expiry.signal,
     });
     clearTimeout(timer);
-    const failure = await this.#send(envelope, answer);
+    const failure = await new Promise<Error | undefined>((resolve) =>
+      this.#sender.whenRoom(() => {
+        release();
+        resolve(this.#send(envelope, answer));
+      })
+    );
     // Too long, or with a code that is none.
     if (failure === undefined || failure.cause instanceof NotSentError) return;
     const why = "failed: its answer can't be sent";

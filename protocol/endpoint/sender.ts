@@ -80,10 +80,15 @@ export class Sender {
    * Sends an envelope, after those to the same destination that it was given before.
    *
    * @param fields Its fields, without source and destination.
+   * @param isWanted Whether it is to be sent still, asked when it is its turn.
    * @returns When a relay has it.
    * @throws {CodedError} if it can't be sent.
    */
-  async send(fields: EnvelopeInit, destination: Session): Promise<void> {
+  async send(
+    fields: EnvelopeInit,
+    destination: Session,
+    isWanted: () => boolean = () => true,
+  ): Promise<void> {
     const size = fields.payload?.value?.length ?? 0;
     this.#count(1, size);
     try {
@@ -91,6 +96,7 @@ export class Sender {
       sealing.catch(() => {});
       const [sent] = await this.#lanes.run(formatSession(destination), async () => {
         const { bytes, timeLeft } = await sealing;
+        if (!isWanted()) throw new CodedError(ErrorCode.other, "it was given up");
         const sent = this.#link.send(bytes, timeLeft * 1000);
         sent.catch(() => {});
         return [sent]; // The next one needs not wait for it.
