@@ -120,12 +120,13 @@ export class Calls {
       isConfirmed: false,
       refusal: undefined,
     };
-    const abort = () => reject(new AbortError(`${what} was given up`, { cause: signal?.reason }));
+    const givenUp = () => new AbortError(`${what} was given up`, { cause: signal?.reason });
+    const abort = () => reject(givenUp());
     if (this.#closed) throw closed(what);
+    if (signal?.aborted) throw givenUp();
     signal?.addEventListener("abort", abort);
     this.#waiting.set(uid, call);
     const timer = setTimeout(() => reject(this.#timedOut(call, timeout)), timeout);
-    if (signal?.aborted) abort();
     const end = this.#slots.take(formatSession(destination), () => {
       call.isBegun = true;
       this.#sender.whenRoom(() => void this.#send(call, fields));
